@@ -1,0 +1,46 @@
+"""codax: learned image codecs on JAX and Flax, with real files.
+
+Importing this package loads neither JAX nor any weights: the public names below
+are fetched when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from codax.errors import (
+    CodaxError,
+    ConfigError,
+    FormatError,
+    ImageError,
+    ModelError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from codax.codecs.codec import Codec
+    from codax.codecs.zoo import load
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "CodaxError",
+    "Codec",
+    "ConfigError",
+    "FormatError",
+    "ImageError",
+    "ModelError",
+    "UnsupportedError",
+    "__version__",
+    "load",
+]
+
+_LAZY = {"Codec": "codax.codecs.codec", "load": "codax.codecs.zoo"}
+
+
+def __getattr__(name: str) -> Any:
+    """Fetches a public name from its module when it is first asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'codax' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The room `entropy` of codax."""

@@ -1,0 +1,1 @@
+"""The room `transforms` of codax."""
