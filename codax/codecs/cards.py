@@ -1,0 +1,199 @@
+"""Cards of the trained codecs at hand: names, hashes, costs. No JAX, no NumPy.
+
+A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors`. Those
+that ship lie in `checkpoints/` beside the package in a checkout, inside the package in
+an installed wheel.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codax.errors import ModelError
+
+__all__ = [
+    "Card",
+    "checkpoint_folders",
+    "default_card",
+    "find_by_hash",
+    "find_card",
+    "list_cards",
+    "read_card",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What `card.json` says of one trained codec.
+
+    Attributes:
+        name: `codec-preset-vN`.
+        codec: name of the codec, such as `quadtree`.
+        preset: its size, such as `tiny`.
+        version: the N of the name.
+        codec_id: the codec's byte in files.
+        weights_hash: the 6 bytes in files, as 12 hexadecimal digits.
+        folder: where card and weights lie.
+        default: whether it is used when no codec is named.
+        qualities: lowest and highest quality, within 0..100.
+        bpp: bits per pixel on Kodak at those two qualities.
+        kmac_per_pixel: thousands of multiply-adds a pixel, `encode` and `decode`.
+        bd_rate: percent of bits on Kodak against each anchor.
+        size: bytes of the weights.
+        previous: hash of each replaced version to its name, to name what a file wants.
+        fields: the whole JSON object, for display.
+    """
+
+    name: str
+    codec: str
+    preset: str
+    version: int
+    codec_id: int
+    weights_hash: str
+    folder: Path
+    default: bool = False
+    qualities: tuple[float, float] = (0.0, 100.0)
+    bpp: tuple[float, float] | None = None
+    kmac_per_pixel: dict[str, float] = field(default_factory=dict)
+    bd_rate: dict[str, float] = field(default_factory=dict)
+    size: int | None = None
+    previous: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def checkpoint_folders() -> list[Path]:
+    """Returns the folders that may hold shipped codecs, best first."""
+    package = Path(__file__).resolve().parent.parent
+    return [package / "checkpoints", package.parent / "checkpoints"]
+
+
+def read_card(folder: Path) -> Card:
+    """Reads the card in a folder.
+
+    Args:
+        folder: holds `card.json`.
+
+    Raises:
+        ModelError: no card there, no JSON, or a needed field is absent or ill-typed.
+    """
+    path = folder / "card.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; expected a model card") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error})") from error
+    try:
+        qualities, bpp = fields.get("qualities") or (0, 100), fields.get("bpp")
+        size = fields.get("bytes")
+        card = Card(
+            name=str(fields["name"]),
+            codec=str(fields["codec"]),
+            preset=str(fields["preset"]),
+            version=int(fields["version"]),
+            codec_id=int(fields["codec_id"]),
+            weights_hash=str(fields["weights_hash"]).lower(),
+            folder=folder,
+            default=bool(fields.get("default", False)),
+            qualities=(float(qualities[0]), float(qualities[1])),
+            bpp=(float(bpp[0]), float(bpp[1])) if bpp else None,
+            kmac_per_pixel=dict(fields.get("kmac_per_pixel") or {}),
+            bd_rate=dict(fields.get("bd_rate") or {}),
+            size=int(size) if size else None,
+            previous=dict(fields.get("previous") or {}),
+            fields=fields,
+        )
+    except KeyError as error:
+        raise ModelError(f"{path}: field {error} is absent") from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: a field has the wrong type ({error})") from error
+    if not re.fullmatch("[0-9a-f]{12}", card.weights_hash):
+        raise ModelError(
+            f"{path}: weights_hash is {card.weights_hash!r}; expected 12 hex digits"
+        )
+    return card
+
+
+def list_cards() -> list[Card]:
+    """Returns the cards of all shipped codecs: the default first, then by name."""
+    cards: dict[str, Card] = {}
+    for parent in checkpoint_folders():
+        for path in sorted(parent.glob("*/card.json")):
+            card = read_card(path.parent)
+            cards.setdefault(card.name, card)
+    return sorted(cards.values(), key=lambda card: (not card.default, card.name))
+
+
+def default_card() -> Card:
+    """Returns the card of the codec that is used when none is named.
+
+    Raises:
+        ModelError: no codec ships with this installation.
+    """
+    cards = list_cards()
+    if not cards:
+        raise ModelError("no trained codec is installed; name one with --model PATH")
+    return cards[0]
+
+
+def find_card(name: str) -> Card:
+    """Finds a codec by name, or by the path of its folder or weights.
+
+    Args:
+        name: `quadtree-tiny-v1`, `quadtree-tiny` for its newest version, or a path.
+
+    Raises:
+        ModelError: no such codec; the nearest name is suggested.
+    """
+    cards = list_cards()
+    family = [card for card in cards if name == f"{card.codec}-{card.preset}"]
+    named = [card for card in cards if card.name == name]
+    if named or family:
+        return max(named or family, key=lambda card: card.version)
+    path = Path(name)
+    if path.is_dir():
+        return read_card(path)
+    if path.is_file():
+        return read_card(path.parent)
+    names = [card.name for card in cards]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    remedy = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known are {', '.join(names) or 'none'}; `codax models` lists them"
+    )
+    raise ModelError(f"no codec is named {name!r}, and it is no path; {remedy}")
+
+
+def find_by_hash(codec_id: int, weights_hash: bytes) -> Card:
+    """Finds the shipped codec that wrote a file.
+
+    Args:
+        codec_id: the file's codec byte.
+        weights_hash: the file's 6 bytes.
+
+    Raises:
+        ModelError: not installed; says by name what the file wants where it is known.
+    """
+    wanted = weights_hash.hex()
+    cards = list_cards()
+    for card in cards:
+        if card.codec_id == codec_id and card.weights_hash == wanted:
+            return card
+    for card in cards:
+        if card.codec_id == codec_id and wanted in card.previous:
+            raise ModelError(
+                f"the file wants {card.previous[wanted]}; {card.name} is installed; "
+                "pass the older weights with --weights PATH"
+            )
+    same = [card.name for card in cards if card.codec_id == codec_id]
+    known = f"installed of this codec: {', '.join(same)}" if same else "unknown codec"
+    raise ModelError(
+        f"the file wants codec {codec_id} with weights {wanted} ({known}); pass the "
+        "weights with --weights PATH, or the file is damaged"
+    )

@@ -1,0 +1,73 @@
+"""What a `.codax` file says of itself, without decoding it. No JAX, no NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codax.codecs import cards, container
+from codax.codecs.container import Colour, Tag
+from codax.errors import ModelError
+
+__all__ = ["read_info"]
+
+
+def read_info(data: bytes) -> dict[str, Any]:
+    """Describes a file.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        Values fit for JSON: `version`, `model` (None if not installed), `codec_id`,
+        `weights_hash`, `width`, `height`, `mode`, `colour`, `bit_depth`, `quality`
+        (0..100), `bpp` (of the whole file), `bytes`, `stream_bytes`, `header_bytes`
+        (all that is neither stream nor section) and `sections`, a list of `tag`,
+        `name`, `mandatory`, `bytes`.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle.
+    """
+    # Nothing is allocated by the picture's size here, so any size may be described.
+    file = container.read(data, max_pixels=1 << 70)
+    try:
+        model = cards.find_by_hash(file.codec_id, file.weights_hash).name
+    except ModelError:
+        model = None
+    sections = [
+        {
+            "tag": tag,
+            "name": container.tag_name(tag),
+            "mandatory": container.is_mandatory(tag),
+            "bytes": len(payload),
+        }
+        for tag, payload in file.sections.items()
+    ]
+    section_bytes = sum(len(payload) for payload in file.sections.values())
+    return {
+        "version": container.VERSION,
+        "model": model,
+        "codec_id": file.codec_id,
+        "weights_hash": file.weights_hash.hex(),
+        "width": file.width,
+        "height": file.height,
+        "mode": _mode(file),
+        "colour": file.colour.name.lower(),
+        "bit_depth": file.bit_depth,
+        "quality": file.quality / 2,
+        "bpp": len(data) * 8 / (file.width * file.height),
+        "bytes": len(data),
+        "stream_bytes": len(file.stream),
+        "header_bytes": len(data) - len(file.stream) - section_bytes,
+        "sections": sections,
+    }
+
+
+def _mode(file: container.Container) -> str:
+    """Names the mode of the decoded picture, as Pillow does."""
+    if Tag.MODE in file.sections:
+        return file.sections[Tag.MODE].decode("ascii", "replace")
+    mode = "L" if file.colour is Colour.GREY else "RGB"
+    if Tag.ALPHA in file.sections:
+        return {"L": "LA", "RGB": "RGBA"}[mode]
+    return mode
