@@ -1,0 +1,317 @@
+"""From a picture to the bytes of a `.codax` file and back, with any codec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from codax.codecs import cards, container, pictures, planes
+from codax.codecs.container import MAX_PIXELS, Colour, Container, Tag
+from codax.codecs.info import read_info
+from codax.codecs.pictures import Picture
+from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
+
+if TYPE_CHECKING:
+    from codax.codecs.codec import Codec
+
+__all__ = ["decode_image", "encode_image", "find_codec", "read_info"]
+
+METADATA = ("all", "icc", "none")
+
+
+def encode_image(
+    codec: Codec,
+    image: Image.Image | np.ndarray | Picture,
+    *,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    target_size: int | None = None,
+    target_psnr: float | None = None,
+    metadata: str = "all",
+) -> bytes:
+    """Encodes a picture to the bytes of a file.
+
+    The targets are searched by bisection over the 201 half steps of quality, on real
+    files (at most nine). A target of size or bpp is never exceeded; a target of PSNR is
+    never missed. A target that no quality reaches is an error.
+
+    Args:
+        codec: what codes the samples.
+        image: a Pillow picture, an array as `pictures.from_image` takes, or a
+            `Picture` taken apart before.
+        quality: 0..100, rounded to half steps; 75 if neither it nor a target is given.
+        target_bpp: bits of the whole file per pixel, at most.
+        target_size: bytes of the whole file, at most.
+        target_psnr: dB over the decoded 8-bit samples, at least.
+        metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
+            orientation is kept always, since the picture lies wrong without it.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ImageError: a picture that cannot be read.
+        UnsupportedError: a kind of picture that is not coded, or a target that no
+            quality reaches.
+        ConfigError: a value out of range, or more than one aim.
+    """
+    half_steps = _half_steps(quality, target_bpp, target_size, target_psnr)
+    if metadata not in METADATA:
+        raise ConfigError(
+            f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
+        )
+    picture = image if isinstance(image, Picture) else pictures.from_image(image)
+    sections = _sections(picture, metadata)
+    height, width = picture.rgb.shape[:2]
+    streams: dict[int, bytes] = {}
+
+    def file_at(trial: int) -> bytes:
+        if trial not in streams:
+            streams[trial] = codec.compress(picture.rgb, trial)
+        return container.write(
+            Container(
+                codec_id=codec.codec_id,
+                weights_hash=codec.weights_hash,
+                width=width,
+                height=height,
+                quality=trial,
+                stream=streams[trial],
+                colour=Colour.GREY if picture.grey else Colour.RGB,
+                sections=sections,
+            )
+        )
+
+    def psnr_at(trial: int) -> float:
+        file_at(trial)
+        decoded = codec.decompress(streams[trial], height, width, trial)
+        return _psnr(picture, decoded)
+
+    if half_steps is not None:
+        return file_at(half_steps)
+    if target_psnr is not None:
+        return file_at(_lowest_reaching(psnr_at, target_psnr))
+    limit = target_size or math.floor((target_bpp or 0) * width * height / 8)
+    return file_at(_highest_within(lambda trial: len(file_at(trial)), limit))
+
+
+def decode_image(
+    data: bytes,
+    *,
+    codec: Codec | None = None,
+    weights: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    oracle: bool = False,
+) -> Image.Image:
+    """Decodes the bytes of a file.
+
+    Args:
+        data: the whole file.
+        codec: the codec that wrote it; found by the file's hash if None.
+        weights: path of the user's own weights, instead of those that ship.
+        max_pixels: refuse larger pictures before anything is allocated.
+        oracle: decode the probabilities with NumPy integers instead of JAX.
+
+    Returns:
+        The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: the weights that wrote the file are not at hand, or are others.
+    """
+    file = container.read(data, max_pixels=max_pixels)
+    if codec is None:
+        codec = find_codec(file, weights)
+    elif (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
+        raise _wrong_weights(file, codec)
+    picture_of = _open_sections(file)
+    rgb = codec.decompress(
+        file.stream, file.height, file.width, file.quality, oracle=oracle
+    )
+    return pictures.to_image(picture_of(rgb))
+
+
+def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
+    """Loads the codec that wrote a file.
+
+    Args:
+        file: what `container.read` returned.
+        weights: path of the user's own weights; None looks among those that ship.
+
+    Raises:
+        ModelError: the weights are not at hand, or `weights` are others.
+    """
+    # Imported late: it loads JAX, which `codax info` and damaged files do not need.
+    if weights is None:
+        card = cards.find_by_hash(file.codec_id, file.weights_hash)
+        from codax.codecs import zoo
+
+        codec = zoo.load(card.name)
+    else:
+        from codax.codecs import zoo
+
+        codec = zoo.load(str(weights))
+    if (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
+        raise _wrong_weights(file, codec)
+    return codec
+
+
+def _wrong_weights(file: Container, codec: Codec) -> ModelError:
+    """Says what a file wants and what it was given; names the former if it ships."""
+    wanted = f"codec {file.codec_id} with weights {file.weights_hash.hex()}"
+    try:
+        wanted += f" ({cards.find_by_hash(file.codec_id, file.weights_hash).name})"
+    except ModelError:
+        pass
+    return ModelError(
+        f"the file wants {wanted}; got {codec.name}, codec {codec.codec_id} with "
+        f"weights {codec.weights_hash.hex()}"
+    )
+
+
+def _half_steps(
+    quality: float | None,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
+) -> int | None:
+    """Checks the one aim that is allowed; returns half steps unless it is a target."""
+    aims = {
+        "quality": quality,
+        "target_bpp": target_bpp,
+        "target_size": target_size,
+        "target_psnr": target_psnr,
+    }
+    given = [name for name, value in aims.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} exclude each other; give one of them")
+    for name in given[:1]:
+        value = aims[name]
+        if name != "quality" and not 0 < value < math.inf:  # type: ignore[operator]
+            raise ConfigError(f"{name} is {value}; expected a positive number")
+    if given and quality is None:
+        return None
+    quality = 75 if quality is None else quality
+    if not 0 <= quality <= 100:
+        raise ConfigError(f"quality is {quality}; expected 0 to 100")
+    return round(2 * quality)
+
+
+def _highest_within(size_at: Callable[[int], int], limit: int) -> int:
+    """Finds the highest quality, in half steps, whose file is within the limit."""
+    low, high = 0, container.MAX_QUALITY
+    smallest = size_at(low)
+    if smallest > limit:
+        raise UnsupportedError(
+            f"a target of {limit} bytes is out of reach: quality 0 takes {smallest}; "
+            "raise the target"
+        )
+    if size_at(high) <= limit:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if size_at(middle) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _lowest_reaching(psnr_at: Callable[[int], float], target: float) -> int:
+    """Finds the lowest quality, in half steps, whose PSNR reaches the target."""
+    low, high = 0, container.MAX_QUALITY
+    best = psnr_at(high)
+    if best < target:
+        raise UnsupportedError(
+            f"a target of {target:g} dB is out of reach: quality 100 gives {best:.2f}; "
+            "lower the target"
+        )
+    if psnr_at(low) >= target:
+        return low
+    while high - low > 1:
+        middle = (low + high) // 2
+        if psnr_at(middle) >= target:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _psnr(picture: Picture, decoded: np.ndarray) -> float:
+    """Returns the PSNR of the samples, in dB; of the luma where the picture is grey."""
+    reference = picture.rgb
+    if picture.grey:
+        decoded = np.asarray(Image.fromarray(decoded).convert("L"))
+        reference = reference[..., 0]
+    error = float(np.mean((reference.astype(np.float32) - decoded) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
+    """Writes what stands beside the stream, in the order of the file."""
+    sections: dict[int, bytes] = {}
+    if picture.alpha is not None:
+        sections[Tag.ALPHA] = planes.encode_plane(picture.alpha)
+    if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+        sections[Tag.MODE] = picture.mode.encode()
+    if picture.palette is not None:
+        sections[Tag.PALETTE] = picture.palette.tobytes()
+    if picture.icc and metadata != "none":
+        sections[Tag.ICC] = picture.icc
+    if picture.exif and metadata == "all":
+        sections[Tag.EXIF] = picture.exif
+    if picture.xmp and metadata == "all":
+        sections[Tag.XMP] = picture.xmp
+    if picture.orientation != 1 and Tag.EXIF not in sections:
+        sections[Tag.ORIENTATION] = bytes([picture.orientation])
+    return sections
+
+
+def _open_sections(file: Container) -> Callable[[np.ndarray], Picture]:
+    """Reads the sections; returns what makes a picture of the decoded samples.
+
+    The sections come first, since they are quick to refuse and the samples slow.
+    """
+    sections = file.sections
+    grey = file.colour is Colour.GREY
+    alpha = palette = None
+    mode = "L" if grey else "RGB"
+    if Tag.ALPHA in sections:
+        alpha = planes.decode_plane(sections[Tag.ALPHA], file.height, file.width)
+        mode = "LA" if grey else "RGBA"
+    if Tag.MODE in sections:
+        mode = sections[Tag.MODE].decode("ascii", "replace")
+        allowed = ("1",) if grey else ("P", "YCbCr", "HSV", "CMYK", "LAB")
+        if mode not in allowed or (alpha is not None and mode != "P"):
+            raise FormatError(f"picture mode {mode!r} does not fit the coded samples")
+    if mode == "P":
+        entry = 3 if alpha is None else 4
+        colours = sections.get(Tag.PALETTE, b"")
+        if len(colours) % entry or not entry <= len(colours) <= 256 * entry:
+            raise FormatError(
+                f"palette has {len(colours)} bytes; expected 1 to 256 times {entry}"
+            )
+        palette = np.frombuffer(colours, np.uint8).reshape(-1, entry)
+    orientation = sections.get(Tag.ORIENTATION, b"\1")
+    if len(orientation) != 1 or not 1 <= orientation[0] <= 8:
+        raise FormatError(f"orientation is {orientation[:4].hex()}; expected 01 to 08")
+
+    def picture_of(rgb: np.ndarray) -> Picture:
+        return Picture(
+            rgb=rgb,
+            mode=mode,
+            grey=grey,
+            alpha=alpha,
+            palette=palette,
+            icc=sections.get(Tag.ICC, b""),
+            exif=sections.get(Tag.EXIF, b""),
+            xmp=sections.get(Tag.XMP, b""),
+            orientation=orientation[0],
+        )
+
+    return picture_of

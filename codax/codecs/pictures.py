@@ -1,0 +1,344 @@
+"""Pictures in and out: any Pillow mode to the RGB samples that codecs code, and back.
+
+What is kept: pixels as stored, the orientation tag (never applied), EXIF, XMP, an ICC
+profile that describes the coded samples, alpha without loss, and the mode. What is not:
+frames after the current one, text chunks, resolution.
+
+| mode | coded as | comes back as |
+|---|---|---|
+| 1, L, LA | grey | 1 (threshold at 128), L, LA |
+| P | RGB, alpha if transparent, palette of at most 256 colours | P, nearest colours |
+| RGB, RGBA | RGB, alpha | the same |
+| CMYK, LAB | sRGB, its profile applied and dropped | the mode, by Pillow's conversion |
+| YCbCr, HSV, RGBX, La, RGBa | RGB or grey, alpha | YCbCr, HSV, RGB, LA, RGBA |
+| more than 8 bits a sample | refused | |
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from codax.codecs.container import MAX_PIXELS
+from codax.errors import CodaxError, ImageError, UnsupportedError
+
+__all__ = ["Picture", "from_image", "open_image", "to_image"]
+
+_ORIENTATION = 0x0112
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_GREY_MODES = ("1", "L", "LA", "La")
+# Modes that are neither those of the samples nor restored from them are simplified.
+_PLAIN = {"RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Samples for a codec, and all that must come back beside them.
+
+    Attributes:
+        rgb: uint8[H W 3]; the three are equal where `grey`.
+        mode: Pillow's name of the mode that the decoded picture has.
+        grey: whether the picture holds no colour.
+        alpha: uint8[H W], or None where the picture is opaque by its mode.
+        palette: uint8[n 3], or uint8[n 4] with alpha, for mode P; otherwise None.
+        icc: a profile that describes the samples, or empty.
+        exif: TIFF-structured bytes without the `Exif` prefix, or empty.
+        xmp: an XMP packet, or empty.
+        orientation: the EXIF value 1..8, as stored; not applied to the samples.
+        frames: how many frames the source has; only its current one is here.
+    """
+
+    rgb: np.ndarray
+    mode: str = "RGB"
+    grey: bool = False
+    alpha: np.ndarray | None = None
+    palette: np.ndarray | None = None
+    icc: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
+    orientation: int = 1
+    frames: int = 1
+
+
+def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
+    """Opens a picture file and loads its first frame.
+
+    Args:
+        source: a path, an open file, or the bytes of a file.
+
+    Returns:
+        The loaded picture.
+
+    Raises:
+        ImageError: missing, not a picture, damaged, or too large.
+        UnsupportedError: more than 8 bits a sample.
+    """
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of pictures larger than its own limit; ours is checked below.
+            warnings.simplefilter("ignore")
+            image = Image.open(source)
+            _load(image)
+    except CodaxError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError("not a picture in a format that Pillow reads") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError("too many pixels for a picture to be opened") from error
+    except FileNotFoundError as error:
+        raise ImageError("no such file") from error
+    # Pillow's readers raise many kinds of exception on damaged files.
+    except Exception as error:
+        raise ImageError(
+            f"cannot be read as a picture: {_first_line(error)}"
+        ) from error
+    return image
+
+
+def from_image(image: Image.Image | np.ndarray) -> Picture:
+    """Takes a picture apart.
+
+    Args:
+        image: a Pillow picture of any mode with 8 bits a sample, its current frame; or
+            uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4] (RGBA).
+
+    Returns:
+        Its samples and what comes back beside them.
+
+    Raises:
+        ImageError: damaged, empty, too large, or an array of another kind.
+        UnsupportedError: more than 8 bits a sample, or a mode that is not known.
+    """
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
+    _load(image)
+    mode, alpha, palette = image.mode, None, None
+    profile = image.info.get("icc_profile") or b""
+    if mode == "P":
+        colour = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        palette = _used_palette(image, colour)
+    elif mode in ("CMYK", "LAB"):
+        colour = _to_srgb(image, profile)
+    elif mode in ("L", "RGB") and "transparency" in image.info:
+        # One grey level or colour is transparent: the file's way to write alpha.
+        mode = {"L": "LA", "RGB": "RGBA"}[mode]
+        colour = image.convert(mode)
+    elif mode in _GREY_MODES:
+        colour = image.convert("LA" if mode in ("LA", "La") else "L")
+    else:
+        colour = image.convert("RGBA" if mode in ("RGBA", "RGBa", "PA") else "RGB")
+    if colour.mode in ("LA", "RGBA"):
+        alpha = np.asarray(colour.getchannel("A"))
+        colour = colour.convert(colour.mode[:-1])
+    grey = colour.mode == "L"
+    samples = np.asarray(colour)
+    exif = image.info.get("exif") or b""
+    xmp = image.info.get("xmp") or b""
+    return Picture(
+        rgb=np.repeat(samples[..., None], 3, axis=2) if grey else samples,
+        mode=_PLAIN.get(mode, mode),
+        grey=grey,
+        alpha=alpha,
+        palette=palette,
+        icc=profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b"",
+        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b"",
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        orientation=_orientation(image),
+        frames=getattr(image, "n_frames", 1),
+    )
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """Puts a picture together again in its mode.
+
+    Args:
+        picture: decoded samples with what came beside them.
+
+    Returns:
+        The picture; profile, EXIF and XMP are in its `info`, under Pillow's names.
+
+    Raises:
+        ImageError: a mode that `from_image` does not make.
+    """
+    colour = Image.fromarray(picture.rgb)
+    mode = picture.mode
+    if mode == "P" and picture.palette is not None:
+        image = _to_palette(picture, picture.palette)
+    elif mode == "1":
+        image = colour.convert("L").point(lambda level: 255 * (level >= 128), "1")
+    elif mode in ("L", "RGB", "YCbCr", "HSV", "CMYK", "LAB"):
+        image = colour.convert(mode) if mode != "RGB" else colour
+    elif mode in ("LA", "RGBA") and picture.alpha is not None:
+        image = colour.convert(mode)
+        image.putalpha(Image.fromarray(picture.alpha))
+    else:
+        raise ImageError(f"picture mode {mode!r} cannot be made from these samples")
+    if picture.icc:
+        image.info["icc_profile"] = picture.icc
+    if picture.exif:
+        image.info["exif"] = b"Exif\0\0" + picture.exif
+    elif picture.orientation != 1:
+        exif = Image.Exif()
+        exif[_ORIENTATION] = picture.orientation
+        image.info["exif"] = exif.tobytes()
+    if picture.xmp:
+        image.info["xmp"] = picture.xmp
+    return image
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """Wraps an array as a Pillow picture."""
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shaped:
+        raise ImageError(
+            f"array is {array.dtype}{list(array.shape)}; expected uint8[H W], "
+            "uint8[H W 3] or uint8[H W 4]"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _load(image: Image.Image) -> None:
+    """Loads the pixels, after the checks that must come before."""
+    width, height = image.size
+    if min(width, height) < 1:
+        raise ImageError(f"picture is {width}x{height}; both sides must be at least 1")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"picture is {width}x{height}, {width * height} pixels; "
+            f"at most {MAX_PIXELS} are coded; cut it or make it smaller"
+        )
+    bits = _stored_bits(image)
+    if bits > 8:
+        raise UnsupportedError(
+            f"picture has {bits} bits a sample; codax codes 8; convert it first, for "
+            "example with `magick IN -depth 8 OUT`"
+        )
+    if image.mode not in (*_GREY_MODES, *_PLAIN, "P", "RGB", "RGBA", "CMYK") and (
+        image.mode not in ("YCbCr", "LAB", "HSV")
+    ):
+        raise UnsupportedError(
+            f"picture mode {image.mode!r} is not known; convert it to RGB first"
+        )
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(f"picture is damaged: {_first_line(error)}") from error
+
+
+def _stored_bits(image: Image.Image) -> int:
+    """Returns the bits a sample in the file: Pillow reads some of them as 8 silently.
+
+    Only a picture that is not loaded yet shows its file's depth (in `tile`).
+    """
+    if image.mode in _DEEP_MODES:
+        return 32 if image.mode in ("I", "F") else 16
+    for _, _, _, arguments in getattr(image, "tile", []):
+        for value in arguments if isinstance(arguments, tuple) else (arguments,):
+            if isinstance(value, str) and ";16" in value:
+                return 16
+    if image.format == "PPM":
+        for decoder, _, _, arguments in getattr(image, "tile", []):
+            if decoder.startswith("ppm") and arguments[-1] > 255:
+                return 16
+    if image.format == "JPEG2000" and getattr(image, "fp", None):
+        return _jpeg2000_bits(image)
+    if image.format == "AVIF" and getattr(image, "fp", None):
+        return _avif_bits(image)
+    return 8
+
+
+def _jpeg2000_bits(image: Image.Image) -> int:
+    """Reads Ssiz, the depth of the first component (ISO/IEC 15444-1, A.5.1)."""
+    head = _head_of(image)
+    at = head.find(b"\xff\x4f\xff\x51")
+    return (head[at + 42] & 0x7F) + 1 if 0 <= at < len(head) - 42 else 8
+
+
+def _avif_bits(image: Image.Image) -> int:
+    """Reads the depth flags of the `av1C` box (AV1 in ISOBMFF, section 2.3.3)."""
+    head = _head_of(image)
+    at = head.find(b"av1C")
+    if not 0 <= at < len(head) - 6:
+        return 8
+    return (8, 8, 10, 12)[head[at + 6] >> 5 & 3]
+
+
+def _head_of(image: Image.Image) -> bytes:
+    """Returns the beginning of the picture's file and leaves its position alone."""
+    file = image.fp  # type: ignore[attr-defined]
+    position = file.tell()
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(position)
+    return head
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation; 1 where there is none or it is damaged."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Converts CMYK or Lab to sRGB, by the picture's own profile if it has one."""
+    space = {"CMYK": b"CMYK", "LAB": b"Lab "}[image.mode]
+    if profile[16:20] == space:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (OSError, ImageCms.PyCMSError) as error:
+            raise ImageError(
+                f"the {image.mode} picture's colour profile is damaged: "
+                f"{_first_line(error)}"
+            ) from error
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _used_palette(image: Image.Image, colour: Image.Image) -> np.ndarray:
+    """Returns the colours that a P picture uses: uint8[n 3], or [n 4] with alpha."""
+    _, first = np.unique(np.asarray(image), return_index=True)
+    samples = np.asarray(colour)
+    return samples.reshape(-1, samples.shape[2])[first]
+
+
+def _to_palette(picture: Picture, palette: np.ndarray) -> Image.Image:
+    """Maps each sample to the nearest palette colour of its own alpha.
+
+    Squared distances stay below 2^24, so float32 holds them exactly.
+    """
+    samples = picture.rgb.reshape(-1, 3)
+    colours = palette[:, :3].astype(np.float32)
+    norms = (colours**2).sum(axis=1)
+    index = np.empty(len(samples), np.uint8)
+    for start in range(0, len(samples), 1 << 16):
+        part = slice(start, start + (1 << 16))
+        distance = norms - 2 * (samples[part].astype(np.float32) @ colours.T)
+        if picture.alpha is not None and palette.shape[1] == 4:
+            alpha = picture.alpha.reshape(-1)[part]
+            distance[alpha[:, None] != palette[:, 3]] += np.float32(1 << 20)
+        index[part] = distance.argmin(axis=1)
+    image = Image.fromarray(index.reshape(picture.rgb.shape[:2]))
+    image.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
+    if palette.shape[1] == 4:
+        image.info["transparency"] = palette[:, 3].tobytes()
+    return image
+
+
+def _first_line(error: Exception) -> str:
+    """Returns an exception's message on one line, or its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,89 @@
+"""A small stand-in for a trained codec: zlib of pixels rounded by quality.
+
+It has the methods that `codax.codecs.files` and the command line use, needs no JAX and
+no weights, and `install` makes codax find it under the name `fake-tiny-v1`.
+"""
+
+import json
+import sys
+import types
+import zlib
+
+import numpy as np
+
+from codax.codecs import cards, files
+from codax.errors import FormatError, ModelError
+
+CARD = {
+    "name": "fake-tiny-v1",
+    "codec": "fake",
+    "preset": "tiny",
+    "version": 1,
+    "codec_id": 250,
+    "weights_hash": "66616b653031",
+    "qualities": [0, 100],
+    "default": True,
+    "bpp": [0.1, 2.5],
+    "kmac_per_pixel": {"encode": 1.5, "decode": 2.5},
+    "bd_rate": {"jpeg": -12.5},
+    "bytes": 12345,
+    "licence": "CC0-1.0",
+    "previous": {"66616b653030": "fake-tiny-v0"},
+}
+
+
+class FakeCodec:
+    """Rounds to steps of 1 to 41 levels and hands the rest to zlib."""
+
+    name = "fake-tiny-v1"
+    codec_id = 250
+    weights_hash = b"fake01"
+
+    def __init__(self):
+        self.calls = 0
+
+    def compress(self, rgb, quality):
+        self.calls += 1
+        step = 1 + (200 - quality) // 5
+        return zlib.compress((rgb // step).tobytes())
+
+    def decompress(self, stream, height, width, quality, *, oracle=False):
+        step = 1 + (200 - quality) // 5
+        size = height * width * 3
+        decoder = zlib.decompressobj()
+        try:
+            pixels = decoder.decompress(stream, size + 1)
+        except zlib.error as error:
+            raise FormatError(f"stream is damaged: {error}") from error
+        if len(pixels) != size or not decoder.eof:
+            raise FormatError(f"stream holds {len(pixels)} bytes; expected {size}")
+        levels = np.frombuffer(pixels, np.uint8).astype(np.int32)
+        levels = np.clip(levels * step + step // 2, 0, 255).astype(np.uint8)
+        return levels.reshape(height, width, 3)
+
+    def encode(self, image, quality=75, **options):
+        return files.encode_image(self, image, quality=quality, **options)
+
+    def decode(self, data, **options):
+        return files.decode_image(data, codec=self, **options)
+
+
+def install(monkeypatch, folder):
+    """Makes `fake-tiny-v1` the only codec that codax finds; returns the codec."""
+    codec = FakeCodec()
+    place = folder / "fake-tiny-v1"
+    place.mkdir(parents=True)
+    (place / "card.json").write_text(json.dumps(CARD))
+    (place / "weights.safetensors").write_bytes(b"")
+
+    def load(name):
+        if cards.find_card(str(name)).name != codec.name:
+            raise ModelError(f"no fake codec is named {name}")
+        return codec
+
+    zoo = types.ModuleType("codax.codecs.zoo")
+    zoo.load = load
+    monkeypatch.setitem(sys.modules, "codax.codecs.zoo", zoo)
+    monkeypatch.setattr("codax.codecs.zoo", zoo, raising=False)
+    monkeypatch.setattr(cards, "checkpoint_folders", lambda: [folder])
+    return codec
