@@ -1,1 +1,1 @@
-"""The room `evaluation` of codax."""
+"""Measuring: metrics, BD-rate, sweeps over files, plots and the report page."""

@@ -1,0 +1,77 @@
+"""A codec as the bench sees it, whether it is one of codax or a classical one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from PIL import Image
+
+import codax
+
+__all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
+
+# The headline rule's qualities of a codax codec.
+LEARNED_QUALITIES = tuple(float(quality) for quality in range(5, 100, 10))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileCodec:
+    """A codec that turns RGB pictures into the bytes of files and back.
+
+    Attributes:
+        name: what rows and reports call it.
+        settings: what a reader needs to repeat the run, versions among it; JSON values.
+        qualities: the settings of a sweep, rising; higher is better.
+        step: the smallest difference of quality that the codec knows.
+        encode: (RGB picture, quality) to the bytes of a file.
+        decode: bytes to an RGB picture.
+        warm_up: whether the first run on each size of picture compiles something, and
+            so is repeated before it is timed.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    qualities: tuple[float, ...]
+    encode: Callable[[Image.Image, float], bytes]
+    decode: Callable[[bytes], Image.Image]
+    step: float = 1.0
+    warm_up: bool = field(default=False, repr=False)
+
+
+class LearnedCodec(Protocol):
+    """What the bench needs of a codec of `codax.load`."""
+
+    @property
+    def name(self) -> str:
+        """The name of its weights."""
+        ...
+
+    def encode(self, picture: Image.Image, *, quality: float = 75) -> bytes:
+        """The bytes of a .codax file."""
+        ...
+
+    def decode(self, data: bytes) -> Image.Image:
+        """The decoded picture."""
+        ...
+
+
+def learned(codec: LearnedCodec) -> FileCodec:
+    """A codec of `codax.load` for the bench.
+
+    Args:
+        codec: has `name`, `encode(picture, quality=...)`, `decode(bytes)`.
+
+    Returns:
+        The same codec, at the qualities of the headline rule.
+    """
+    return FileCodec(
+        name=codec.name,
+        settings={"codax": codax.__version__, "weights": codec.name},
+        qualities=LEARNED_QUALITIES,
+        encode=lambda picture, quality: codec.encode(picture, quality=quality),
+        decode=lambda data: codec.decode(data).convert("RGB"),
+        step=0.5,
+        warm_up=True,
+    )

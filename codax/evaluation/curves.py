@@ -1,0 +1,170 @@
+"""Rate-distortion curves: from rows of a sweep, and published ones.
+
+A curve is the mean over pictures at each quality setting: mean bits per pixel, mean of
+the per-picture PSNR, and -10 log10(1 - mean MS-SSIM).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from codax.errors import ConfigError
+from codax.evaluation.metrics import ms_ssim_db
+
+__all__ = [
+    "METRICS",
+    "Curve",
+    "curve_of",
+    "picture_curves",
+    "published",
+    "published_ids",
+]
+
+METRICS = ("psnr", "ms_ssim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Points of one codec, in order of rising rate.
+
+    Attributes:
+        name: what the report calls it.
+        metric: "psnr" or "ms_ssim".
+        bpp: bits per pixel, above 0.
+        db: PSNR in dB, or MS-SSIM in dB.
+        source: where published figures come from; empty for own rows.
+        notes: what a reader should know about published figures.
+    """
+
+    name: str
+    metric: str
+    bpp: tuple[float, ...]
+    db: tuple[float, ...]
+    source: str = ""
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        """Sorts the points by rate; refuses unequal counts and impossible values."""
+        if len(self.bpp) != len(self.db):
+            raise ConfigError(
+                f"curve {self.name}: {len(self.bpp)} rates and {len(self.db)} "
+                "qualities; expected as many of each"
+            )
+        if not all(math.isfinite(rate) and rate > 0 for rate in self.bpp):
+            raise ConfigError(f"curve {self.name}: expected finite rates above 0")
+        points = sorted(zip(self.bpp, self.db, strict=True))
+        object.__setattr__(self, "bpp", tuple(float(rate) for rate, _ in points))
+        object.__setattr__(self, "db", tuple(float(value) for _, value in points))
+
+
+def curve_of(
+    rows: Iterable[Mapping[str, Any]], codec: str, metric: str = "psnr"
+) -> Curve | None:
+    """The mean curve of one codec over the pictures of a sweep.
+
+    Qualities that lack a picture which others have are left out, so that every point
+    is a mean over the same pictures.
+
+    Args:
+        rows: rows of `codax.evaluation.sweep`.
+        codec: the name to take.
+        metric: "psnr" or "ms_ssim".
+
+    Returns:
+        The curve; None if no row of the codec holds this metric.
+    """
+    by_quality: dict[float, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["codec"] == codec and row.get(metric) is not None:
+            by_quality.setdefault(row["quality"], []).append(row)
+    if not by_quality:
+        return None
+    complete = max(len(group) for group in by_quality.values())
+    groups = [group for group in by_quality.values() if len(group) == complete]
+    means = [float(np.mean([row[metric] for row in group])) for group in groups]
+    return Curve(
+        name=codec,
+        metric=metric,
+        bpp=tuple(float(np.mean([row["bpp"] for row in group])) for group in groups),
+        db=tuple(_db(mean, metric) for mean in means),
+    )
+
+
+def picture_curves(
+    rows: Iterable[Mapping[str, Any]], codec: str, metric: str = "psnr"
+) -> dict[str, Curve]:
+    """One curve for each picture, by its name."""
+    by_picture: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["codec"] == codec and row.get(metric) is not None:
+            by_picture.setdefault(row["picture"], []).append(row)
+    return {
+        picture: Curve(
+            name=f"{codec}, {picture}",
+            metric=metric,
+            bpp=tuple(row["bpp"] for row in group),
+            db=tuple(_db(row[metric], metric) for row in group),
+        )
+        for picture, group in sorted(by_picture.items())
+    }
+
+
+def published(curve_id: str, metric: str = "psnr") -> Curve | None:
+    """A published curve on Kodak, by its identifier, such as "compressai/vtm".
+
+    Args:
+        curve_id: one of `published_ids()`.
+        metric: "psnr" or "ms_ssim".
+
+    Returns:
+        The curve; None if the source does not give this metric.
+
+    Raises:
+        ConfigError: an unknown identifier.
+
+    Example:
+        >>> published("compressai/vtm").db[0]
+        26.14485
+    """
+    data = _published_data()
+    if curve_id not in data:
+        near = difflib.get_close_matches(curve_id, data, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"published curve {curve_id!r} is unknown{hint}")
+    entry = data[curve_id]
+    if entry[metric] is None:
+        return None
+    return Curve(
+        name=curve_id,
+        metric=metric,
+        bpp=tuple(entry["bpp"]),
+        db=tuple(_db(value, metric) for value in entry[metric]),
+        source=entry["source"],
+        notes=entry["notes"],
+    )
+
+
+def published_ids() -> list[str]:
+    """The identifiers of the published curves that ship with codax."""
+    return list(_published_data())
+
+
+@cache
+def _published_data() -> dict[str, dict[str, Any]]:
+    text = resources.files("codax.evaluation").joinpath("published.json")
+    curves = json.loads(text.read_text(encoding="utf-8"))["curves"]
+    return {entry["id"]: entry for entry in curves}
+
+
+def _db(value: float, metric: str) -> float:
+    """A metric's value on its scale in dB."""
+    return value if metric == "psnr" else float(ms_ssim_db(value) or 0.0)
