@@ -1,1 +1,89 @@
-"""The room `cli` of codax."""
+"""The command line: `codax COMMAND ...`.
+
+Each command is a module here with `add_parser(subparsers)` and `run(args) -> int`; a
+new one is a module and its name in COMMANDS. Their top level imports nothing heavy, so
+that help, usage errors, `info` and `models` answer at once; `run` loads JAX if needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from codax.cli.common import Parser, UsageError, describe
+from codax.errors import CodaxError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = ("encode", "decode", "info", "models")
+
+_DESCRIPTION = """\
+examples:
+  codax encode photo.png                 writes photo.codax
+  codax decode photo.codax -o back.png   writes back.png
+
+Learned image codecs with real files.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after `codax`; those of the process if None.
+
+    Returns:
+        The exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Asked of the words and not of the parsed arguments, which may not come to be.
+    traced = any(word in ("-vv", "-vvv") for word in words) or words.count("-v") > 1
+    try:
+        _check_command(words)
+        parser = _build_parser()
+        args = parser.parse_args(words)
+        if args.command is None:
+            parser.print_help()
+            return 2
+        status = importlib.import_module(f"codax.cli.{args.command}").run(args)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # --help and --version end this way.
+        return int(stop.code or 0)
+    except BrokenPipeError:
+        # The reader went away (`codax models | head -1`); Python must not complain
+        # either when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except (CodaxError, OSError, MemoryError) as error:
+        if traced:
+            traceback.print_exc()
+        print(f"codax: {describe(error)}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _build_parser() -> Parser:
+    """Makes the parser of all commands."""
+    from codax import __version__
+
+    parser = Parser(prog="codax", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"codax {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"codax.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def _check_command(words: Sequence[str]) -> None:
+    """Refuses an unknown command by naming the nearest."""
+    if not words or words[0].startswith("-") or words[0] in COMMANDS:
+        return
+    near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+    raise UsageError(f"no command is named {words[0]!r}; {remedy}")

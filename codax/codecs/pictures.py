@@ -79,9 +79,11 @@ def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
         ImageError: missing, not a picture, damaged, or too large.
         UnsupportedError: more than 8 bits a sample.
     """
-    if isinstance(source, bytes):
-        source = io.BytesIO(source)
     try:
+        if isinstance(source, str | Path):
+            source = Path(source).read_bytes()  # so that no file stays open
+        if isinstance(source, bytes):
+            source = io.BytesIO(source)
         with warnings.catch_warnings():
             # Pillow warns of pictures larger than its own limit; ours is checked below.
             warnings.simplefilter("ignore")

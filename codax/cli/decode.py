@@ -1,0 +1,171 @@
+"""`codax decode`: files to pictures."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_common,
+    add_work_flags,
+    positive_count,
+)
+from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
+from codax.codecs.container import MAX_PIXELS
+from codax.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax decode photo.codax                  writes photo.png
+  codax decode photo.codax -o - | feh -     PNG to another program
+
+Decodes .codax files to PNG or PPM.
+"""
+_FORMATS = {".png": "png", ".ppm": "ppm", ".pgm": "ppm", ".pnm": "ppm"}
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "decode",
+        usage="codax decode [flags] IN [IN ...]",
+        description=_DESCRIPTION,
+        help=".codax files to pictures",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=".codax file, or -")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
+    parser.add_argument(
+        "--format", choices=("png", "ppm"), help="default: by OUT's ending, else png"
+    )
+    parser.add_argument(
+        "--weights", metavar="PATH", help="your own weights, if one made the file"
+    )
+    rare = add_work_flags(parser)
+    add_common(parser)
+    rare.add_argument(
+        "--max-pixels",
+        type=positive_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures (default {MAX_PIXELS})",
+    )
+    rare.add_argument(
+        "--oracle",
+        action="store_true",
+        help="decode with NumPy integers: slow, no compiler",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decodes each input; returns the exit status."""
+    form = args.format or "png"
+    jobs = plan(args.inputs, args.output, suffix=f".{form}")
+    if args.json and jobs[0].target == STREAM:
+        raise UsageError("--json and -o - would both write to stdout")
+    if len(jobs) == 1 and jobs[0].target != STREAM:
+        form = _format_of(jobs[0].target, args.format)
+    report = Reporter(args)
+    decode = _Decode(args, report, form)
+    return run_jobs(jobs, decode, threads=args.jobs, report=report, doing="decoding")
+
+
+class _Decode:
+    """Does one job after another with the codecs that the files name."""
+
+    def __init__(self, args: argparse.Namespace, report: Reporter, form: str):
+        from codax.cli.runtime import CodecShelf
+
+        self._args = args
+        self._report = report
+        self._form = form
+        self._shelf = CodecShelf(args.device)
+
+    def __call__(self, job: Job) -> None:
+        """Decodes one file and reports it."""
+        from codax.codecs import cards, container, files
+
+        args = self._args
+        data = read_source(job.source)
+        start = time.perf_counter()
+        file = container.read(data, max_pixels=args.max_pixels)
+        if not args.weights:
+            cards.find_by_hash(file.codec_id, file.weights_hash)  # before JAX loads
+        with pending(job, force=args.force) as out:
+            codec = self._shelf.get(
+                (file.codec_id, file.weights_hash),
+                lambda: files.find_codec(file, args.weights),
+            )
+            image = files.decode_image(
+                data, codec=codec, max_pixels=args.max_pixels, oracle=args.oracle
+            )
+            picture = _picture_bytes(image, self._form)
+            out.write(picture)
+        seconds = time.perf_counter() - start
+        self._report.result(
+            f"{job.source} -> {job.target}  {image.width}x{image.height} {image.mode}  "
+            f"{len(picture)} B  {seconds:.2f} s",
+            {
+                "input": job.source,
+                "output": job.target,
+                "model": codec.name,
+                "width": image.width,
+                "height": image.height,
+                "mode": image.mode,
+                "bytes": len(picture),
+                "seconds": seconds,
+            },
+        )
+
+
+def _format_of(target: str, asked: str | None) -> str:
+    """Returns the format of a target; refuses an ending that says another."""
+    ending = Path(target).suffix.lower()
+    by_name = _FORMATS.get(ending)
+    if asked and by_name in (None, asked):
+        return asked
+    if by_name is None or asked:
+        raise UsageError(
+            f"{target}: codax writes png or ppm, by the name's ending"
+            + (f"; --format {asked} says another" if asked else " or --format")
+        )
+    return by_name
+
+
+def _picture_bytes(image: Image.Image, form: str) -> bytes:
+    """Writes a picture to the bytes of a PNG or PPM file."""
+    buffer = io.BytesIO()
+    if form == "ppm":
+        if image.mode in ("LA", "RGBA") or "transparency" in image.info:
+            raise ImageError("the picture has alpha, which ppm cannot hold; use png")
+        grey = image.mode in ("1", "L")
+        image.convert("L" if grey else "RGB").save(buffer, "PPM")
+        return buffer.getvalue()
+    from PIL import PngImagePlugin
+
+    info = dict(image.info)
+    if image.mode not in _PNG_MODES:
+        image = image.convert("RGB")
+    chunks = PngImagePlugin.PngInfo()
+    if "xmp" in info:
+        chunks.add_itxt("XML:com.adobe.xmp", info["xmp"])
+    options = {"transparency": info["transparency"]} if "transparency" in info else {}
+    image.save(
+        buffer,
+        "PNG",
+        pnginfo=chunks,
+        icc_profile=info.get("icc_profile"),
+        exif=info.get("exif", b""),
+        **options,
+    )
+    return buffer.getvalue()

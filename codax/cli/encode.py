@@ -1,0 +1,188 @@
+"""`codax encode`: pictures to files."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_common,
+    add_work_flags,
+    size_in_bytes,
+)
+from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
+from codax.errors import ModelError
+
+if TYPE_CHECKING:
+    from codax.codecs.codec import Codec
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax encode photo.png -q 60              writes photo.codax
+  codax encode *.jpg --target-size 50k -o small/
+
+Encodes pictures of any format that Pillow reads.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "encode",
+        usage="codax encode [flags] IN [IN ...]",
+        description=_DESCRIPTION,
+        help="pictures to .codax files",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="picture, or -")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
+    aim = parser.add_mutually_exclusive_group()
+    aim.add_argument(
+        "-q", "--quality", type=_quality, metavar="Q", help="0..100 (default 75)"
+    )
+    aim.add_argument(
+        "--target-bpp", type=_positive, metavar="X", help="at most X bits a pixel"
+    )
+    aim.add_argument(
+        "--target-size", type=size_in_bytes, metavar="SIZE", help="at most, like 20k"
+    )
+    aim.add_argument(
+        "--target-psnr", type=_positive, metavar="DB", help="at least DB decibels"
+    )
+    parser.add_argument(
+        "-m", "--model", metavar="NAME", help="see `codax models`; or a path"
+    )
+    parser.add_argument(
+        "--metadata",
+        choices=("all", "icc", "none"),
+        default="all",
+        help="what to keep beside the pixels (default all)",
+    )
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="encode what is in folders"
+    )
+    add_work_flags(parser)
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encodes each input; returns the exit status."""
+    from codax.codecs import cards
+
+    jobs = plan(
+        args.inputs,
+        args.output,
+        suffix=".codax",
+        recursive=args.recursive,
+        suffixes=_picture_suffixes() if args.recursive else (),
+    )
+    if args.json and jobs[0].target == STREAM:
+        raise UsageError("--json and -o - would both write to stdout")
+    try:
+        card = cards.find_card(args.model) if args.model else cards.default_card()
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    report = Reporter(args)
+    encode = _Encode(args, report, model=args.model or card.name)
+    return run_jobs(jobs, encode, threads=args.jobs, report=report, doing="encoding")
+
+
+class _Encode:
+    """Does one job after another with one codec."""
+
+    def __init__(self, args: argparse.Namespace, report: Reporter, *, model: str):
+        from codax.cli.runtime import CodecShelf
+
+        self._args = args
+        self._report = report
+        self._model = model
+        self._shelf = CodecShelf(args.device)
+
+    def __call__(self, job: Job) -> None:
+        """Encodes one picture and reports it."""
+        from codax.codecs import container, files, pictures
+
+        args = self._args
+        source = read_source(job.source)
+        with pending(job, force=args.force) as out:
+            start = time.perf_counter()
+            picture = pictures.from_image(pictures.open_image(source))
+            if picture.frames > 1:
+                self._report.note(
+                    f"{job.source}: {picture.frames} frames; only the first is coded"
+                )
+            codec = self._shelf.get(self._model, self._load)
+            data = files.encode_image(
+                codec,
+                picture,
+                quality=args.quality,
+                target_bpp=args.target_bpp,
+                target_size=args.target_size,
+                target_psnr=args.target_psnr,
+                metadata=args.metadata,
+            )
+            out.write(data)
+        seconds = time.perf_counter() - start
+        file = container.read(data)
+        bpp = len(data) * 8 / (file.width * file.height)
+        line = (
+            f"{job.source} -> {job.target}  {len(data)} B  {bpp:.2f} bpp  "
+            f"{100 * len(data) / len(source):.1f} %  {seconds:.2f} s"
+        )
+        if args.quality is None:
+            line += f"  quality {file.quality / 2:g}"
+        self._report.result(
+            line,
+            {
+                "input": job.source,
+                "output": job.target,
+                "model": codec.name,
+                "quality": file.quality / 2,
+                "width": file.width,
+                "height": file.height,
+                "input_bytes": len(source),
+                "bytes": len(data),
+                "bpp": bpp,
+                "seconds": seconds,
+            },
+        )
+
+    def _load(self) -> Codec:
+        """Loads the codec that was asked for."""
+        from codax.codecs import zoo
+
+        return zoo.load(self._model)
+
+
+def _picture_suffixes() -> list[str]:
+    """Returns the endings of the files that Pillow reads."""
+    from PIL import Image
+
+    endings = Image.registered_extensions()
+    return [ending for ending, form in endings.items() if form in Image.OPEN]
+
+
+def _quality(text: str) -> float:
+    """Parses a quality, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no quality; expected 0 to 100")
+    return value
+
+
+def _positive(text: str) -> float:
+    """Parses a finite number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value

@@ -1,0 +1,76 @@
+"""`codax info`: what files say of themselves, without decoding them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from codax.cli.common import Reporter, add_common
+from codax.cli.outputs import read_source
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax info photo.codax
+  codax info --json *.codax
+
+Reads headers and sections only.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "info", description=_DESCRIPTION, help="what a .codax file holds"
+    )
+    parser.add_argument("inputs", nargs="+", metavar="IN", help=".codax file, or -")
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describes each input; returns the exit status."""
+    from codax.codecs.info import read_info
+    from codax.errors import CodaxError
+
+    report = Reporter(args)
+    status = 0
+    for name in args.inputs:
+        try:
+            fields = read_info(read_source(name))
+        except BrokenPipeError:
+            raise
+        except (CodaxError, OSError) as error:
+            report.error(name, error)
+            status = 1
+            continue
+        if args.json:
+            print(json.dumps({"input": name, **fields}))
+        else:
+            print("\n".join([name, *_lines(fields)]))
+    return status
+
+
+def _lines(fields: dict[str, Any]) -> list[str]:
+    """Puts the fields into aligned lines."""
+    model = fields["model"] or "not installed"
+    rows = [
+        (
+            "picture",
+            f"{fields['width']}x{fields['height']} {fields['mode']}, "
+            f"{fields['bit_depth']} bits",
+        ),
+        (
+            "model",
+            f"{model} (codec {fields['codec_id']}, weights {fields['weights_hash']})",
+        ),
+        ("quality", f"{fields['quality']:g}"),
+        ("file", f"{fields['bytes']} B, {fields['bpp']:.4g} bpp"),
+        ("stream", f"{fields['stream_bytes']} B"),
+        ("header", f"{fields['header_bytes']} B"),
+    ]
+    rows += [
+        (section["name"], f"{section['bytes']} B") for section in fields["sections"]
+    ]
+    return [f"  {name:<16}{value}" for name, value in rows]

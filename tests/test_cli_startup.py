@@ -1,0 +1,106 @@
+"""Answers that need no network come at once and load no JAX."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from codax.codecs.container import Container, write
+
+LIGHT = {
+    "help": (["--help"], 0),
+    "command help": (["encode", "--help"], 0),
+    "version": (["--version"], 0),
+    "no command": (["encod"], 2),
+    "usage": (["encode", "x.png", "-q", "200"], 2),
+    "models": (["models"], 0),
+    "info": (["info", "FILE"], 0),
+    "damaged": (["decode", "DAMAGED", "-o", "OUT.png"], 1),
+    "missing": (["decode", "MISSING", "-o", "OUT.png"], 1),
+}
+
+
+@pytest.mark.parametrize("case", LIGHT)
+def test_light_answers_load_no_jax(case, tmp_path):
+    words, status = LIGHT[case]
+    data = write(
+        Container(
+            codec_id=250,
+            weights_hash=b"fake01",
+            width=3,
+            height=2,
+            quality=150,
+            stream=b"abc",
+        )
+    )
+    (tmp_path / "FILE").write_bytes(data)
+    (tmp_path / "DAMAGED").write_bytes(data[:-5] + b"?????")
+    code = (
+        "import sys; from codax.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'jax', 'flax', 'matplotlib', 'constriction'} & set(sys.modules); "
+        "assert not heavy, heavy; sys.exit(status)"
+    )
+    allowed = "constriction"  # decode needs it for alpha; it takes 14 ms.
+    if words[0] == "decode":
+        code = code.replace(f", '{allowed}'", "")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "OUT.png").exists()
+
+
+def test_help_and_info_are_quick(tmp_path):
+    data = write(
+        Container(
+            codec_id=250,
+            weights_hash=b"fake01",
+            width=3,
+            height=2,
+            quality=150,
+            stream=b"abc",
+        )
+    )
+    (tmp_path / "x.codax").write_bytes(data)
+    for words in (["--help"], ["models"], ["info", "x.codax"]):
+        best = min(_seconds(words, tmp_path) for _ in range(5))
+        assert best < 0.35, f"codax {words[0]} took {best:.2f} s"
+
+
+def _seconds(words, folder):
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "codax", *words],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    return time.perf_counter() - start
+
+
+def test_help_fits_eighty_columns():
+    for words in ([], ["encode"], ["decode"], ["info"], ["models"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "codax", *words, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert "examples:" in done.stdout
+
+
+def test_closed_pipe_is_quiet():
+    done = subprocess.run(
+        f"{sys.executable} -m codax --help | true; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
