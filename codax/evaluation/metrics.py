@@ -117,15 +117,15 @@ def ms_ssim(reference: ArrayLike, decoded: ArrayLike) -> float | None:
     a, b = _checked(reference, decoded)
     if min(a.shape[:2]) < MIN_SIDE:
         return None
-    a, b = _planes(a), _planes(b)
-    result = np.ones(len(a))
+    x, y = _planes(a), _planes(b)
+    result = np.ones(len(x))
     last = len(SCALE_WEIGHTS) - 1
     for scale, weight in enumerate(SCALE_WEIGHTS):
-        similarity, contrast = _similarity(a, b)
+        similarity, contrast = _similarity(x, y)
         term = similarity if scale == last else contrast
         result *= np.maximum(term, 0) ** weight
         if scale < last:
-            a, b = _halved(a), _halved(b)
+            x, y = _halved(x), _halved(y)
     return float(result.mean())
 
 
@@ -201,7 +201,7 @@ def _blurred(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _blurred_along(planes: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """One symmetric filter along one axis; equal taps share a multiplication."""
-    taps = np.float32(WINDOW)
+    taps = np.array(WINDOW, np.float32)
     last = len(taps) - 1
     length = planes.shape[axis] - last
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codax.errors import ImageError
+from codax.codecs.pictures import open_image
+from codax.errors import CodaxError, ImageError
 from codax.evaluation.candidate import FileCodec
 from codax.evaluation.metrics import MS_SSIM_REASON, ms_ssim, psnr, ssim
 
@@ -84,12 +85,9 @@ def open_picture(path: Path) -> Image.Image:
 
     Raises:
         ImageError: a file that is not a picture Pillow can read.
+        UnsupportedError: more than 8 bits a sample.
     """
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path.name}: cannot be read: {error}") from error
+    return open_image(path).convert("RGB")
 
 
 def sweep(
@@ -210,7 +208,7 @@ def _readable(folder: Path, result: Sweep) -> list[tuple[Path, str]]:
     for path in find_pictures(folder):
         try:
             open_picture(path)
-        except ImageError as error:
+        except CodaxError as error:
             result.unreadable[path.relative_to(folder).as_posix()] = str(error)
         else:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
