@@ -1,0 +1,173 @@
+"""What a report says of a sweep: curves, BD-rates, seconds, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import codax
+from codax.errors import ConfigError
+from codax.evaluation.bdrate import (
+    BdRate,
+    PictureBdRate,
+    bd_rate,
+    bd_rate_pictures,
+)
+from codax.evaluation.curves import Curve, curve_of, picture_curves, published
+
+__all__ = ["CodecSummary", "anchor_curve", "conditions", "summarise"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecSummary:
+    """One codec of a sweep against one anchor.
+
+    Attributes:
+        name: of the codec.
+        pictures: how many it coded.
+        curves: mean curve by metric; absent where a metric was not measured.
+        bd: BD-rate by metric; absent where it could not be computed.
+        by_picture: PSNR BD-rates of single pictures; None against a published curve.
+        reasons: why a BD-rate is absent or should be read with care.
+        encode_s: median seconds to encode a picture.
+        decode_s: median seconds to decode a picture.
+        settings: of the codec.
+    """
+
+    name: str
+    pictures: int
+    curves: dict[str, Curve]
+    bd: dict[str, BdRate]
+    by_picture: PictureBdRate | None
+    reasons: tuple[str, ...]
+    encode_s: float
+    decode_s: float
+    settings: Mapping[str, Any]
+
+
+def anchor_curve(rows: Sequence[Row], anchor: str, metric: str) -> Curve | None:
+    """The mean curve of a codec of the sweep, or a published curve.
+
+    Args:
+        rows: of the sweep.
+        anchor: a codec in the rows, or the identifier of a published curve, which
+            holds for Kodak only.
+        metric: "psnr" or "ms_ssim".
+
+    Returns:
+        The curve; None if it does not have the metric.
+
+    Raises:
+        ConfigError: neither a codec of the rows nor a published curve.
+    """
+    if any(row["codec"] == anchor for row in rows):
+        return curve_of(rows, anchor, metric)
+    return published(anchor, metric)
+
+
+def summarise(rows: Sequence[Row], anchor: str) -> list[CodecSummary]:
+    """Every codec of a sweep against an anchor.
+
+    Args:
+        rows: of the sweep.
+        anchor: as for `anchor_curve`.
+
+    Returns:
+        One summary for each codec, in the order of the rows.
+
+    Raises:
+        ConfigError: an unknown anchor.
+    """
+    names = list(dict.fromkeys(str(row["codec"]) for row in rows))
+    anchors = {m: anchor_curve(rows, anchor, m) for m in ("psnr", "ms_ssim")}
+    return [_codec(rows, name, anchor, anchors) for name in names]
+
+
+def conditions(folder: str, command: str) -> dict[str, str]:
+    """What must stand beside figures: command, commit, machine, data, version."""
+    return {
+        "command": command,
+        "codax": codax.__version__,
+        "commit": _commit(),
+        "machine": f"{_processor()}, {os.cpu_count()} threads, {platform.system()}",
+        "python": platform.python_version(),
+        "data": folder,
+    }
+
+
+def _codec(
+    rows: Sequence[Row], name: str, anchor: str, anchors: Mapping[str, Curve | None]
+) -> CodecSummary:
+    own = [row for row in rows if row["codec"] == name]
+    curves: dict[str, Curve] = {}
+    bd: dict[str, BdRate] = {}
+    reasons: list[str] = []
+    for metric, reference in anchors.items():
+        curve = curve_of(own, name, metric)
+        if curve is None:
+            continue
+        curves[metric] = curve
+        if reference is None:
+            reasons.append(f"{anchor} has no figures for {metric}")
+            continue
+        try:
+            bd[metric] = bd_rate(reference, curve)
+        except ConfigError as error:
+            reasons.append(str(error))
+        else:
+            reasons += bd[metric].notes
+    return CodecSummary(
+        name=name,
+        pictures=len({row["picture"] for row in own}),
+        curves=curves,
+        bd=bd,
+        by_picture=_by_picture(rows, name, anchor),
+        reasons=tuple(dict.fromkeys(reasons)),
+        encode_s=statistics.median(row["encode_s"] for row in own),
+        decode_s=statistics.median(row["decode_s"] for row in own),
+        settings=own[0]["settings"],
+    )
+
+
+def _by_picture(rows: Sequence[Row], name: str, anchor: str) -> PictureBdRate | None:
+    """PSNR BD-rates of single pictures; None where a picture has too few points."""
+    try:
+        return bd_rate_pictures(
+            picture_curves(rows, anchor), picture_curves(rows, name)
+        )
+    except ConfigError:
+        return None
+
+
+def _commit() -> str:
+    """The commit of the checkout that codax runs from, or "unknown"."""
+    folder = Path(codax.__file__).parent.parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit.stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor() or platform.machine()
