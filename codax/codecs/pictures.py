@@ -125,10 +125,10 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
     mode, alpha, palette = image.mode, None, None
     profile = image.info.get("icc_profile") or b""
     if mode == "P":
-        colour = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        colour = image.convert("RGBA" if image.has_transparency_data else "RGB")
         palette = _used_palette(image, colour)
     elif mode in ("CMYK", "LAB"):
-        colour = _to_srgb(image, profile)
+        colour, profile = _to_srgb(image, profile), b""
     elif mode in ("L", "RGB") and "transparency" in image.info:
         # One grey level or colour is transparent: the file's way to write alpha.
         mode = {"L": "LA", "RGB": "RGBA"}[mode]
