@@ -118,7 +118,7 @@ def row(picture, quality, bpp, psnr, ms_ssim=0.99):
 def test_curve_of_rows_takes_the_mean_over_equal_pictures():
     rows = [
         row("a", 1, 0.1, 30), row("b", 1, 0.3, 32), row("a", 2, 0.5, 35, 0.9),
-        row("b", 2, 0.7, 35, 0.99), row("a", 3, 9, 50),
+        row("b", 2, 0.7, 35, 0.99), row("c", 2, 9, 50),
     ]  # fmt: skip
     mean = curve_of(rows, "x")
     assert mean.bpp == pytest.approx((0.2, 0.6))

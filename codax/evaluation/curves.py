@@ -23,6 +23,7 @@ from codax.evaluation.metrics import ms_ssim_db
 __all__ = [
     "METRICS",
     "Curve",
+    "complete_pictures",
     "curve_of",
     "picture_curves",
     "published",
@@ -71,8 +72,7 @@ def curve_of(
 ) -> Curve | None:
     """The mean curve of one codec over the pictures of a sweep.
 
-    Qualities that lack a picture which others have are left out, so that every point
-    is a mean over the same pictures.
+    Every point is a mean over the same pictures: those of `complete_pictures`.
 
     Args:
         rows: rows of `codax.evaluation.sweep`.
@@ -80,16 +80,17 @@ def curve_of(
         metric: "psnr" or "ms_ssim".
 
     Returns:
-        The curve; None if no row of the codec holds this metric.
+        The curve; None if no picture is complete in this metric.
     """
+    own = [row for row in rows if row["codec"] == codec]
+    pictures = complete_pictures(own, codec, metric)
     by_quality: dict[float, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["codec"] == codec and row.get(metric) is not None:
+    for row in own:
+        if row["picture"] in pictures:
             by_quality.setdefault(row["quality"], []).append(row)
     if not by_quality:
         return None
-    complete = max(len(group) for group in by_quality.values())
-    groups = [group for group in by_quality.values() if len(group) == complete]
+    groups = list(by_quality.values())
     means = [float(np.mean([row[metric] for row in group])) for group in groups]
     return Curve(
         name=codec,
@@ -99,13 +100,27 @@ def curve_of(
     )
 
 
+def complete_pictures(
+    rows: Iterable[Mapping[str, Any]], codec: str, metric: str = "psnr"
+) -> set[str]:
+    """The pictures that a codec coded at every quality, with a value of the metric."""
+    qualities: dict[str, set[float]] = {}
+    for row in rows:
+        if row["codec"] == codec and row.get(metric) is not None:
+            qualities.setdefault(row["picture"], set()).add(row["quality"])
+    wanted = set().union(*qualities.values())
+    return {picture for picture, found in qualities.items() if found == wanted}
+
+
 def picture_curves(
     rows: Iterable[Mapping[str, Any]], codec: str, metric: str = "psnr"
 ) -> dict[str, Curve]:
-    """One curve for each picture, by its name."""
+    """One curve for each complete picture, by its name."""
+    own = [row for row in rows if row["codec"] == codec]
+    pictures = complete_pictures(own, codec, metric)
     by_picture: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["codec"] == codec and row.get(metric) is not None:
+    for row in own:
+        if row["picture"] in pictures:
             by_picture.setdefault(row["picture"], []).append(row)
     return {
         picture: Curve(

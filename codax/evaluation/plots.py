@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -108,6 +108,8 @@ def rate_time(
     Returns:
         The figure.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, axes = _figure(title)
     for index, (name, (seconds, percent)) in enumerate(points.items()):
         axes.plot([seconds], [percent], linestyle="", label=name, **_style(index))
@@ -115,6 +117,9 @@ def rate_time(
             name, (seconds, percent), (5, 4), textcoords="offset points", fontsize=8
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.25, y=0.12)
     axes.set_xlabel("seconds to decode a picture (median, this machine)")
     axes.set_ylabel(f"BD-rate against {anchor} (%)")
@@ -134,7 +139,7 @@ def scatter(
     Returns:
         The figure.
     """
-    names = list(reversed(pictures))
+    names = list(pictures)[::-1]
     figure, axes = _figure(title, height=1.2 + 0.4 * max(len(names), 2))
     for place, name in enumerate(names):
         values = np.array(list(pictures[name].values()))
@@ -183,7 +188,7 @@ def _figure(title: str, *, height: float = 4.4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _style(index: int) -> dict[str, object]:
+def _style(index: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[index % len(_COLOURS)],
         "marker": _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],

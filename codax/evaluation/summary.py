@@ -7,21 +7,37 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import codax
 from codax.errors import ConfigError
 from codax.evaluation.bdrate import (
+    INTERVALS,
+    METHOD,
     BdRate,
     PictureBdRate,
     bd_rate,
     bd_rate_pictures,
 )
-from codax.evaluation.curves import Curve, curve_of, picture_curves, published
+from codax.evaluation.curves import (
+    METRICS,
+    Curve,
+    complete_pictures,
+    curve_of,
+    picture_curves,
+    published,
+)
 
-__all__ = ["CodecSummary", "anchor_curve", "conditions", "summarise"]
+__all__ = [
+    "CodecSummary",
+    "anchor_curve",
+    "as_json",
+    "codec_as_json",
+    "conditions",
+    "summarise",
+]
 
 Row = Mapping[str, Any]
 
@@ -32,7 +48,7 @@ class CodecSummary:
 
     Attributes:
         name: of the codec.
-        pictures: how many it coded.
+        pictures: how many it coded at any quality.
         curves: mean curve by metric; absent where a metric was not measured.
         bd: BD-rate by metric; absent where it could not be computed.
         by_picture: PSNR BD-rates of single pictures; None against a published curve.
@@ -87,8 +103,7 @@ def summarise(rows: Sequence[Row], anchor: str) -> list[CodecSummary]:
         ConfigError: an unknown anchor.
     """
     names = list(dict.fromkeys(str(row["codec"]) for row in rows))
-    anchors = {m: anchor_curve(rows, anchor, m) for m in ("psnr", "ms_ssim")}
-    return [_codec(rows, name, anchor, anchors) for name in names]
+    return [_codec(rows, name, anchor) for name in names]
 
 
 def conditions(folder: str, command: str) -> dict[str, str]:
@@ -103,18 +118,51 @@ def conditions(folder: str, command: str) -> dict[str, str]:
     }
 
 
-def _codec(
-    rows: Sequence[Row], name: str, anchor: str, anchors: Mapping[str, Curve | None]
-) -> CodecSummary:
+def as_json(
+    summaries: Sequence[CodecSummary], anchor: str, facts: Mapping[str, str]
+) -> dict[str, Any]:
+    """All that a report says in numbers, for a JSON file."""
+    return {
+        "conditions": dict(facts),
+        "anchor": anchor,
+        "method": METHOD,
+        "intervals_db": INTERVALS,
+        "codecs": [codec_as_json(summary) for summary in summaries],
+    }
+
+
+def codec_as_json(summary: CodecSummary) -> dict[str, Any]:
+    """One codec's figures as JSON values."""
+    pictures = summary.by_picture
+    return {
+        "codec": summary.name,
+        "pictures": summary.pictures,
+        "bd_rate": {metric: asdict(rate) for metric, rate in summary.bd.items()},
+        "bd_rate_pictures": asdict(pictures) if pictures else None,
+        "curves": {
+            metric: {"bpp": curve.bpp, "db": curve.db}
+            for metric, curve in summary.curves.items()
+        },
+        "encode_s": summary.encode_s,
+        "decode_s": summary.decode_s,
+        "settings": dict(summary.settings),
+        "notes": summary.reasons,
+    }
+
+
+def _codec(rows: Sequence[Row], name: str, anchor: str) -> CodecSummary:
     own = [row for row in rows if row["codec"] == name]
     curves: dict[str, Curve] = {}
     bd: dict[str, BdRate] = {}
     reasons: list[str] = []
-    for metric, reference in anchors.items():
-        curve = curve_of(own, name, metric)
+    for metric in METRICS:
+        shared = _shared_pictures(rows, name, anchor, metric, reasons)
+        curve = curve_of([row for row in own if row["picture"] in shared], name, metric)
         if curve is None:
             continue
         curves[metric] = curve
+        compared = [row for row in rows if row["picture"] in shared]
+        reference = anchor_curve(compared, anchor, metric)
         if reference is None:
             reasons.append(f"{anchor} has no figures for {metric}")
             continue
@@ -135,6 +183,19 @@ def _codec(
         decode_s=statistics.median(row["decode_s"] for row in own),
         settings=own[0]["settings"],
     )
+
+
+def _shared_pictures(
+    rows: Sequence[Row], name: str, anchor: str, metric: str, reasons: list[str]
+) -> set[str]:
+    """Pictures that codec and anchor both coded in full; a reason if some are not."""
+    shared = complete_pictures(rows, name, metric)
+    if any(row["codec"] == anchor for row in rows):
+        shared &= complete_pictures(rows, anchor, metric)
+    count = len({row["picture"] for row in rows})
+    if shared and len(shared) < count:
+        reasons.append(f"{metric} over {len(shared)} of {count} pictures")
+    return shared
 
 
 def _by_picture(rows: Sequence[Row], name: str, anchor: str) -> PictureBdRate | None:

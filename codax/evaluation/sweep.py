@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from codax.codecs.pictures import open_image
@@ -29,6 +30,7 @@ __all__ = [
     "ALL_METRICS",
     "Sweep",
     "find_pictures",
+    "measure",
     "open_picture",
     "read_rows",
     "sweep",
@@ -187,6 +189,30 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(rows)
 
 
+def measure(
+    reference: NDArray[np.uint8],
+    decoded: NDArray[np.uint8],
+    metrics: Sequence[str] = ALL_METRICS,
+) -> Row:
+    """Metrics of two pictures as fields of a row.
+
+    Args:
+        reference: uint8[H W 3].
+        decoded: uint8[H W 3].
+        metrics: of "psnr", "ms_ssim", "ssim".
+
+    Returns:
+        A field for each metric; null, and a field "..._reason", where it has no value.
+
+    Raises:
+        ImageError: unequal shapes.
+    """
+    row: Row = {}
+    for metric in metrics:
+        row |= _metric(metric, reference, decoded)
+    return row
+
+
 def _key(row: Row) -> str:
     """What makes a row another measurement."""
     fields = ("picture", "sha256", "codec", "quality", "settings")
@@ -249,13 +275,14 @@ def _measured(
         "encode_s": round(middle - start, 4),
         "decode_s": round(end - middle, 4),
     }
-    reference, result = np.asarray(picture), np.asarray(decoded.convert("RGB"))
-    for metric in metrics:
-        row |= _metric(metric, reference, result)
-    return row
+    return row | measure(
+        np.asarray(picture), np.asarray(decoded.convert("RGB")), metrics
+    )
 
 
-def _metric(metric: str, reference: np.ndarray, decoded: np.ndarray) -> Row:
+def _metric(
+    metric: str, reference: NDArray[np.uint8], decoded: NDArray[np.uint8]
+) -> Row:
     """One metric as a field of a row; null with a reason where it has no value."""
     if metric == "psnr":
         value = psnr(reference, decoded)

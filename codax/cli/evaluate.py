@@ -1,0 +1,339 @@
+"""`codax evaluate`: codecs over a folder of pictures, to a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codax.cli.common import Reporter, UsageError, add_common, positive_count
+from codax.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from codax.evaluation.candidate import FileCodec
+    from codax.evaluation.summary import CodecSummary
+    from codax.evaluation.sweep import Sweep
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax evaluate photos/ --codecs quadtree-tiny,jpeg,avif -o report/
+  codax evaluate kodak/ --codecs webp,avif --anchor compressai/vtm -o report/
+
+Codes every picture of a folder into real files and compares rates and qualities.
+The report folder holds report.html, plots, and the rows; with the same folder an
+interrupted run goes on. Other codecs: jpeg, webp, avif, avif-ssim, jpeg2000, jxl.
+"""
+_METRICS = ("psnr", "ms_ssim", "ssim")
+_MIN_QUALITIES = 4
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "evaluate", description=_DESCRIPTION, help="curves and BD-rates over pictures"
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder of pictures")
+    parser.add_argument(
+        "--codecs", required=True, metavar="A,B", help="models and other codecs"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="REPORT", help="folder to write"
+    )
+    parser.add_argument(
+        "--anchor",
+        metavar="NAME",
+        help="compare against; one of the codecs or a published Kodak curve "
+        "(default jpeg, else the first codec)",
+    )
+    parser.add_argument(
+        "--qualities",
+        type=_qualities,
+        metavar="Q,Q",
+        help="of codax models (default 5,15,...,95)",
+    )
+    add_common(parser)
+    advanced = parser.add_argument_group("advanced")
+    advanced.add_argument(
+        "--metrics",
+        type=_metrics,
+        default=_METRICS,
+        metavar="M,M",
+        help=f"of {','.join(_METRICS)} (default all)",
+    )
+    advanced.add_argument(
+        "--published", default="", metavar="ID,ID", help="Kodak curves to draw too"
+    )
+    advanced.add_argument(
+        "--pictures",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="pictures to show in the page (default 4)",
+    )
+    advanced.add_argument(
+        "--bpp",
+        type=_rate,
+        default=0.4,
+        metavar="X",
+        help="rate of the pictures shown (default 0.4)",
+    )
+    advanced.add_argument(
+        "-f", "--force", action="store_true", help="write into any existing folder"
+    )
+    advanced.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="of models"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sweeps, summarises, writes the report; returns the exit status."""
+    report = Reporter(args)
+    output = Path(args.output)
+    _check_output(output, force=args.force)
+    names = _names(args.codecs)
+    if not names:
+        raise UsageError("--codecs names no codec; try --codecs jpeg,webp")
+    references = _names(args.published)
+    anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
+    _check_curves([anchor] if anchor not in names else [], references)
+
+    from codax.evaluation.sweep import find_pictures, sweep
+
+    folder = Path(args.folder)
+    find_pictures(folder)  # Before models are loaded, which takes seconds.
+    codecs = _load(names, args.device)
+    if args.anchor in names:
+        # A model may call itself by a longer name than the one it was asked by.
+        anchor = codecs[names.index(args.anchor)].name
+    elif not args.anchor:
+        anchor = codecs[names.index(anchor)].name
+    models = [codec.name for codec in codecs if codec.warm_up]
+    with _Progress(args) as progress:
+        result = sweep(
+            folder,
+            codecs,
+            output / "rows.jsonl",
+            qualities=dict.fromkeys(models, args.qualities) if args.qualities else None,
+            metrics=args.metrics,
+            progress=progress,
+        )
+    _say_problems(report, result)
+    if not result.rows:
+        raise ConfigError("no codec made a file; see the errors above")
+    summaries = _write(args, output, folder, codecs, result, anchor, references, report)
+    _say_summary(report, summaries, anchor, result)
+    report.note(f"report: {output / 'report.html'}")
+    return 1 if result.unreadable or result.failures else 0
+
+
+def _write(
+    args: argparse.Namespace,
+    output: Path,
+    folder: Path,
+    codecs: list[FileCodec],
+    result: Sweep,
+    anchor: str,
+    references: list[str],
+    report: Reporter,
+) -> list[CodecSummary]:
+    """Writes table, plots and page beside the rows; returns what they say."""
+    from codax.evaluation.plots import to_svg
+    from codax.evaluation.report import draw_plots, shown_pictures, write_report
+    from codax.evaluation.summary import as_json, conditions, summarise
+    from codax.evaluation.sweep import write_csv
+
+    write_csv(result.rows, output / "rows.csv")
+    summaries = summarise(result.rows, anchor)
+    command = shlex.join(["codax", *sys.argv[1:]])
+    facts = conditions(folder.resolve().name, command)
+    facts["pictures"] = str(len({row["picture"] for row in result.rows}))
+    (output / "run.json").write_text(
+        json.dumps(as_json(summaries, anchor, facts), indent=1) + "\n", encoding="utf-8"
+    )
+    figures = draw_plots(summaries, anchor, references)
+    (output / "plots").mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        (output / "plots" / f"{name}.svg").write_text(to_svg(figure), encoding="utf-8")
+    names = sorted({str(row["picture"]) for row in result.rows})
+    count = min(args.pictures, len(names))
+    chosen = [names[i * len(names) // count] for i in range(count)]
+    with report.waiting(f"coding {count} pictures at {args.bpp:g} bpp for the page"):
+        pictures, failures = shown_pictures(
+            folder, chosen, codecs, result.rows, bpp=args.bpp
+        )
+    for failure in failures:
+        report.note(f"not shown in the page: {failure}")
+    write_report(
+        output / "report.html",
+        result=result,
+        summaries=summaries,
+        anchor=anchor,
+        conditions=facts,
+        figures=figures,
+        pictures=pictures,
+        bpp=args.bpp,
+        title=f"Codecs on {folder.resolve().name}",
+    )
+    return summaries
+
+
+def _check_output(output: Path, *, force: bool) -> None:
+    """Takes a new folder, an empty one, or one of an earlier run."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"output {output} is a file; name a folder")
+    if force or not output.exists() or (output / "rows.jsonl").exists():
+        return
+    if any(output.iterdir()):
+        raise UsageError(
+            f"output {output} holds other files; name a new folder, or add -f"
+        )
+
+
+def _check_curves(anchors: list[str], references: list[str]) -> None:
+    """Refuses names of published curves that do not exist."""
+    from codax.evaluation.curves import published
+
+    for name in (*anchors, *references):
+        try:
+            published(name)
+        except ConfigError as error:
+            raise UsageError(str(error)) from error
+
+
+def _load(names: list[str], device: str) -> list[FileCodec]:
+    """Makes the codecs; JAX is loaded if one of them is a model."""
+    from codax.evaluation.candidate import learned
+    from codax.evaluation.classical import CLASSICAL, classical
+
+    codecs = []
+    for name in names:
+        if name in CLASSICAL:
+            codecs.append(classical(name))
+            continue
+        import codax
+        from codax.cli.runtime import prepare_jax
+
+        prepare_jax(device)
+        try:
+            codecs.append(learned(codax.load(name)))
+        except ModelError as error:
+            raise UsageError(
+                f"{error}; other codecs: {', '.join(CLASSICAL)}"
+            ) from error
+    return codecs
+
+
+def _say_problems(report: Reporter, result: Sweep) -> None:
+    """Reports what could not be read or coded, with counts."""
+    for name, reason in result.unreadable.items():
+        report.error(name, ConfigError(reason))
+    for row in result.failures:
+        place = f"{row['picture']}: {row['codec']} at {row['quality']:g}"
+        report.error(place, ConfigError(row["error"]))
+    if result.unreadable:
+        report.note(f"{len(result.unreadable)} pictures left out, unreadable")
+    if result.failures:
+        report.note(f"{len(result.failures)} files failed; the next run tries again")
+
+
+def _say_summary(
+    report: Reporter, summaries: list[CodecSummary], anchor: str, result: Sweep
+) -> None:
+    """Prints the BD-rates: a table, or JSON lines."""
+    from codax.evaluation.bdrate import INTERVALS, METHOD
+    from codax.evaluation.summary import codec_as_json
+
+    if report.json:
+        for summary in summaries:
+            print(json.dumps(codec_as_json(summary)))
+        return
+    print(f"BD-rate against {anchor}: {METHOD}")
+    ranges = [f"{m} {low:g} to {high:g} dB" for m, (low, high) in INTERVALS.items()]
+    print(f"over {', '.join(ranges)}; {len(result.rows)} files")
+    print(f"{'codec':24} {'psnr':28} {'ms_ssim':28} {'enc s':>7} {'dec s':>7}")
+    for s in summaries:
+        cells = [str(s.bd.get(metric, "none")) for metric in INTERVALS]
+        print(
+            f"{s.name:24} {cells[0]:28} {cells[1]:28} "
+            f"{s.encode_s:7.3f} {s.decode_s:7.3f}"
+        )
+        for reason in s.reasons:
+            report.note(f"{s.name}: {reason}")
+
+
+class _Progress:
+    """One line on a terminal that says how far the sweep is."""
+
+    def __init__(self, args: argparse.Namespace):
+        plain = os.environ.get("TERM", "dumb") == "dumb"
+        self._shown = sys.stderr.isatty() and not plain and not args.quiet
+        self._next = time.monotonic() + 1.0
+
+    def __enter__(self) -> Callable[[int, int, str], None]:
+        return self._update
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._shown:
+            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+
+    def _update(self, done: int, total: int, what: str) -> None:
+        if self._shown and time.monotonic() > self._next:
+            self._next = time.monotonic() + 0.2
+            line = f"codax: {done} of {total}: {what}"[:79]
+            print(f"\x1b[2K{line}", end="\r", file=sys.stderr, flush=True)
+
+
+def _names(text: str) -> list[str]:
+    """Splits names at commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _qualities(text: str) -> tuple[float, ...]:
+    """Parses qualities, for argparse."""
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        values = []
+    if not values or not all(0 <= v <= 100 and v * 2 == int(v * 2) for v in values):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected numbers of 0..100 in steps of 0.5, such as 10,40,70,90"
+        )
+    if len(values) < _MIN_QUALITIES:
+        raise argparse.ArgumentTypeError(
+            f"{len(values)} qualities: a BD-rate needs at least {_MIN_QUALITIES}"
+        )
+    return tuple(values)
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    """Parses metrics, for argparse."""
+    names = tuple(_names(text))
+    if not names or not set(names) <= set(_METRICS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected some of {','.join(_METRICS)}"
+        )
+    return names
+
+
+def _rate(text: str) -> float:
+    """Parses a rate in bits per pixel, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 24:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate above 0 and up to 24")
+    return value
+
+
+def _count(text: str) -> int:
+    """Parses a count that may be 0, for argparse."""
+    return 0 if text == "0" else positive_count(text)
