@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from codax.cli import COMMANDS
 from codax.codecs.container import Container, write
 
 LIGHT = {
@@ -84,7 +85,7 @@ def _seconds(words, folder):
 
 
 def test_help_fits_eighty_columns():
-    for words in ([], ["encode"], ["decode"], ["info"], ["models"]):
+    for words in ([], *([command] for command in COMMANDS)):
         done = subprocess.run(
             [sys.executable, "-m", "codax", *words, "--help"],
             capture_output=True,

@@ -19,7 +19,7 @@ from codax.errors import CodaxError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("encode", "decode", "info", "models")
+COMMANDS = ("encode", "decode", "info", "models", "compare", "evaluate")
 
 _DESCRIPTION = """\
 examples:

@@ -29,9 +29,9 @@ __all__ = [
     "size_in_bytes",
 ]
 
-# Help is 80 columns wide everywhere, so that it can be tested and read beside code.
+# Help fits 80 columns everywhere, so that it can be tested and read beside code.
 _formatter = functools.partial(
-    argparse.RawDescriptionHelpFormatter, width=80, max_help_position=28
+    argparse.RawDescriptionHelpFormatter, width=78, max_help_position=26
 )
 _PATIENCE = 1.0  # seconds before a wait is announced
 

@@ -106,6 +106,7 @@ class _Decode:
                 (file.codec_id, file.weights_hash),
                 lambda: files.find_codec(file, args.weights),
             )
+            self._report.detail(f"{job.source}: decoding with {codec.name}")
             image = files.decode_image(
                 data, codec=codec, max_pixels=args.max_pixels, oracle=args.oracle
             )
@@ -163,6 +164,8 @@ def _picture_bytes(image: Image.Image, form: str) -> bytes:
     image.save(
         buffer,
         "PNG",
+        # Measured on kodim05: 0.07 s for 793 kB, against 0.19 s for 814 kB at 6.
+        compress_level=3,
         pnginfo=chunks,
         icc_profile=info.get("icc_profile"),
         exif=info.get("exif", b""),

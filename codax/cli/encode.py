@@ -116,6 +116,7 @@ class _Encode:
                     f"{job.source}: {picture.frames} frames; only the first is coded"
                 )
             codec = self._shelf.get(self._model, self._load)
+            self._report.detail(f"{job.source}: encoding with {codec.name}")
             data = files.encode_image(
                 codec,
                 picture,
