@@ -38,7 +38,10 @@ _MIN_QUALITIES = 4
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the parser."""
     parser = subparsers.add_parser(
-        "evaluate", description=_DESCRIPTION, help="curves and BD-rates over pictures"
+        "evaluate",
+        usage="codax evaluate DIR --codecs A,B -o REPORT [flags]",
+        description=_DESCRIPTION,
+        help="curves and BD-rates over pictures",
     )
     parser.add_argument("folder", metavar="DIR", help="folder of pictures")
     parser.add_argument(
@@ -210,6 +213,7 @@ def _check_curves(anchors: list[str], references: list[str]) -> None:
 
 def _load(names: list[str], device: str) -> list[FileCodec]:
     """Makes the codecs; JAX is loaded if one of them is a model."""
+    from codax.codecs.cards import find_card
     from codax.evaluation.candidate import learned
     from codax.evaluation.classical import CLASSICAL, classical
 
@@ -218,16 +222,17 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         if name in CLASSICAL:
             codecs.append(classical(name))
             continue
-        import codax
-        from codax.cli.runtime import prepare_jax
-
-        prepare_jax(device)
         try:
-            codecs.append(learned(codax.load(name)))
+            find_card(name)  # An unknown name is told before JAX is loaded.
         except ModelError as error:
             raise UsageError(
                 f"{error}; other codecs: {', '.join(CLASSICAL)}"
             ) from error
+        from codax.cli.runtime import prepare_jax
+        from codax.codecs.zoo import load
+
+        prepare_jax(device)
+        codecs.append(learned(load(name)))
     return codecs
 
 

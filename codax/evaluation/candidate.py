@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-import codax
+from codax import __version__
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
 
@@ -48,6 +48,11 @@ class LearnedCodec(Protocol):
         """The name of its weights."""
         ...
 
+    @property
+    def weights_hash(self) -> bytes:
+        """What its files name it by."""
+        ...
+
     def encode(self, picture: Image.Image, *, quality: float = 75) -> bytes:
         """The bytes of a .codax file."""
         ...
@@ -61,14 +66,15 @@ def learned(codec: LearnedCodec) -> FileCodec:
     """A codec of `codax.load` for the bench.
 
     Args:
-        codec: has `name`, `encode(picture, quality=...)`, `decode(bytes)`.
+        codec: has `name`, `weights_hash`, `encode(picture, quality=...)` and
+            `decode(bytes)`.
 
     Returns:
         The same codec, at the qualities of the headline rule.
     """
     return FileCodec(
         name=codec.name,
-        settings={"codax": codax.__version__, "weights": codec.name},
+        settings={"codax": __version__, "weights": codec.weights_hash.hex()},
         qualities=LEARNED_QUALITIES,
         encode=lambda picture, quality: codec.encode(picture, quality=quality),
         decode=lambda data: codec.decode(data).convert("RGB"),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import codax
+from codax import __version__
 from codax.errors import ConfigError
 from codax.evaluation.bdrate import (
     INTERVALS,
@@ -110,7 +110,7 @@ def conditions(folder: str, command: str) -> dict[str, str]:
     """What must stand beside figures: command, commit, machine, data, version."""
     return {
         "command": command,
-        "codax": codax.__version__,
+        "codax": __version__,
         "commit": _commit(),
         "machine": f"{_processor()}, {os.cpu_count()} threads, {platform.system()}",
         "python": platform.python_version(),
@@ -210,7 +210,7 @@ def _by_picture(rows: Sequence[Row], name: str, anchor: str) -> PictureBdRate | 
 
 def _commit() -> str:
     """The commit of the checkout that codax runs from, or "unknown"."""
-    folder = Path(codax.__file__).parent.parent
+    folder = Path(__file__).resolve().parents[2]
     try:
         commit = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"],

@@ -1,0 +1,138 @@
+"""`codax evaluate` and `codax compare` from the command line."""
+
+import json
+
+import fake_codec
+import numpy as np
+import pytest
+from PIL import Image
+
+import codax.cli
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch):
+    """Both commands, in whatever order the program lists its own."""
+    names = dict.fromkeys([*codax.cli.COMMANDS, "evaluate", "compare"])
+    monkeypatch.setattr(codax.cli, "COMMANDS", tuple(names))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:96, :112]
+        pixels = 128 + 60 * np.sin(x / 7 + seed)[..., None] * np.cos(y / 9)[..., None]
+        pixels = np.clip(pixels + rng.normal(0, 5, (96, 112, 3)), 0, 255)
+        picture = Image.fromarray(pixels.astype(np.uint8))
+        picture.save(tmp_path / "in" / f"p{seed}.png")
+    return tmp_path / "in"
+
+
+def run(*words):
+    return codax.cli.main([str(word) for word in words])
+
+
+def test_evaluate_writes_a_report_and_goes_on(folder, tmp_path, capsys):
+    report = tmp_path / "report"
+    words = ("evaluate", folder, "--codecs", "jpeg,webp", "-o", report)
+    assert run(*words, "--metrics", "psnr", "--pictures", 1) == 0
+    out = capsys.readouterr().out
+    assert "BD-rate against jpeg" in out
+    assert "webp" in out
+    names = {path.name for path in report.iterdir()}
+    assert names == {"report.html", "rows.csv", "rows.jsonl", "run.json", "plots"}
+    before = (report / "rows.jsonl").read_text()
+    assert run(*words, "--metrics", "psnr", "--pictures", 0, "--json") == 0
+    assert (report / "rows.jsonl").read_text() == before
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["codec"] for line in lines] == ["jpeg", "webp"]
+    assert lines[0]["bd_rate"]["psnr"]["percent"] == pytest.approx(0, abs=1e-9)
+    run_facts = json.loads((report / "run.json").read_text())
+    assert run_facts["conditions"]["pictures"] == "2"
+
+
+def test_evaluate_a_model_by_its_short_name(folder, tmp_path, capsys, monkeypatch):
+    fake_codec.install(monkeypatch, tmp_path / "checkpoints")
+    monkeypatch.setattr("codax.cli.runtime.prepare_jax", lambda device: None)
+    words = ["evaluate", folder, "--codecs", "fake-tiny,jpeg", "-o", tmp_path / "r"]
+    words += ["--anchor", "fake-tiny", "--qualities", "10,40,70,85.5", "--json"]
+    assert run(*words, "--pictures", 1, "--bpp", 4) == 0
+    model, jpeg = map(json.loads, capsys.readouterr().out.splitlines())
+    assert model["codec"] == "fake-tiny-v1"
+    assert model["settings"]["weights"] == fake_codec.CARD["weights_hash"]
+    assert len(model["curves"]["psnr"]["bpp"]) == 4
+    assert model["bd_rate"]["psnr"]["percent"] == pytest.approx(0, abs=1e-9)
+    assert jpeg["bd_rate"]["psnr"]["percent"] != 0
+
+
+def test_evaluate_against_a_published_curve(folder, tmp_path, capsys):
+    words = ("evaluate", folder, "--codecs", "jpeg", "-o", tmp_path / "r")
+    assert run(*words, "--anchor", "compressai/vtm", "--pictures", 0) == 0
+    assert "BD-rate against compressai/vtm" in capsys.readouterr().out
+
+
+def test_evaluate_skips_unreadable_pictures_with_a_count(folder, tmp_path, capsys):
+    (folder / "x.png").write_bytes(b"nothing")
+    words = ("evaluate", folder, "--codecs", "jpeg", "-o", tmp_path / "r")
+    assert run(*words, "--pictures", 0, "--metrics", "psnr") == 1
+    captured = capsys.readouterr()
+    assert "1 pictures left out" in captured.err
+    assert "jpeg" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--codecs", "jpg"], "other codecs: jpeg"),
+        (["--codecs", ","], "names no codec"),
+        (["--codecs", "jpeg", "--qualities", "50"], "at least 4"),
+        (["--codecs", "jpeg", "--qualities", "1,2,3,400"], "0..100"),
+        (["--codecs", "jpeg", "--anchor", "compressai/vtn"], "did you mean"),
+        (["--codecs", "jpeg", "--metrics", "vmaf"], "expected some of"),
+        (["--codecs", "jpeg", "--bpp", "0"], "no rate"),
+    ],
+)
+def test_wrong_words_are_usage_errors(folder, tmp_path, capsys, words, message):
+    assert run("evaluate", folder, "-o", tmp_path / "r", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_of_other_files_is_not_written_into(folder, capsys):
+    assert run("evaluate", folder, "--codecs", "jpeg", "-o", folder) == 2
+    assert "other files" in capsys.readouterr().err
+
+
+def test_missing_folder_is_an_error(tmp_path, capsys):
+    words = ("evaluate", tmp_path / "no", "--codecs", "jpeg", "-o", tmp_path / "r")
+    assert run(*words) == 1
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_compare_prints_metrics_and_writes_the_difference(folder, tmp_path, capsys):
+    first, second = folder / "p0.png", folder / "p1.png"
+    assert run("compare", first, second, "-o", tmp_path / "d.png") == 0
+    out = capsys.readouterr().out
+    assert "PSNR" in out
+    assert "161 pixels" in out
+    with Image.open(tmp_path / "d.png") as difference:
+        assert difference.size == (112, 96)
+    assert run("compare", first, second, "-o", tmp_path / "d.png") == 1
+    assert "add -f" in capsys.readouterr().err
+    assert run("compare", first, first, "--json", "-o", tmp_path / "d.png", "-f") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["psnr"] is None
+    assert values["largest_difference"] == 0
+    with Image.open(tmp_path / "d.png") as difference:
+        assert difference.getextrema() == ((128, 128),) * 3
+
+
+def test_compare_refuses_unequal_sizes_and_other_files(folder, tmp_path, capsys):
+    Image.new("RGB", (5, 5)).save(tmp_path / "s.png")
+    assert run("compare", folder / "p0.png", tmp_path / "s.png") == 1
+    assert "5x5" in capsys.readouterr().err
+    (tmp_path / "t.png").write_bytes(b"text")
+    assert run("compare", folder / "p0.png", tmp_path / "t.png") == 1
+    assert "t.png" in capsys.readouterr().err

@@ -1,0 +1,243 @@
+"""Plots, summaries and the report page; the page also in a browser, where one is."""
+
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codax.errors import ConfigError
+from codax.evaluation.candidate import FileCodec
+from codax.evaluation.plots import to_png
+from codax.evaluation.report import (
+    draw_plots,
+    match_rate,
+    shown_pictures,
+    write_report,
+)
+from codax.evaluation.summary import as_json, conditions, summarise
+from codax.evaluation.sweep import Sweep, sweep
+
+
+def jpeg_like(name, subsampling):
+    def encode(picture, quality):
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=round(quality), subsampling=subsampling)
+        return buffer.getvalue()
+
+    return FileCodec(
+        name=name,
+        settings={"subsampling": subsampling, "text": "</script><b>"},
+        qualities=(5.0, 30.0, 60.0, 80.0, 95.0),
+        encode=encode,
+        decode=lambda data: Image.open(io.BytesIO(data)),
+    )
+
+
+CODECS = [jpeg_like("plain", 0), jpeg_like("reduced", 2)]
+
+
+def photo(width, height, seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (6 + c) + seed) + np.cos(y / (8 - c)) for c in range(3)]
+    noise = rng.normal(0, 4, (height, width, 3))
+    pixels = np.clip(128 + 50 * np.stack(waves, -1) + noise, 0, 255)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("in")
+    for seed in range(3):
+        photo(200, 170, seed).save(folder / f"p{seed}.png")
+    return folder, sweep(folder, CODECS, folder / "rows.jsonl")
+
+
+def page_of(swept, path):
+    folder, result = swept
+    summaries = summarise(result.rows, "plain")
+    pictures, failures = shown_pictures(
+        folder, ["p0.png", "p2.png"], CODECS, result.rows, bpp=1.0
+    )
+    assert not failures
+    write_report(
+        path,
+        result=result,
+        summaries=summaries,
+        anchor="plain",
+        conditions={"command": "codax <evaluate>"},
+        figures=draw_plots(summaries, "plain", ["compressai/vtm"]),
+        pictures=pictures,
+        bpp=1.0,
+    )
+    return path
+
+
+def test_summary_holds_rates_seconds_and_settings(swept):
+    plain, reduced = summarise(swept[1].rows, "plain")
+    assert plain.bd["psnr"].percent == pytest.approx(0, abs=1e-9)
+    assert abs(reduced.bd["psnr"].percent) > 1
+    assert reduced.pictures == 3
+    assert list(reduced.by_picture.pictures) == ["p0.png", "p1.png", "p2.png"]
+    assert reduced.encode_s >= 0
+    json.dumps(as_json([plain, reduced], "plain", {}))
+
+
+def test_summary_compares_the_pictures_that_both_have(swept):
+    rows = [
+        row
+        for row in swept[1].rows
+        if not (row["codec"] == "reduced" and row["picture"] == "p1.png")
+    ]
+    full = summarise(rows, "plain")[1]
+    only = summarise([r for r in rows if r["picture"] != "p1.png"], "plain")[1]
+    assert full.bd["psnr"].percent == pytest.approx(only.bd["psnr"].percent)
+    assert "psnr over 2 of 3 pictures" in full.reasons
+
+
+def test_summary_with_too_few_points_has_a_reason_and_no_number(swept):
+    rows = [row for row in swept[1].rows if row["quality"] < 70]
+    summary = summarise(rows, "plain")[1]
+    assert "psnr" not in summary.bd
+    assert "at least 4" in summary.reasons[0]
+
+
+def test_summary_against_a_published_curve(swept):
+    summary = summarise(swept[1].rows, "compressai/vtm")[0]
+    assert summary.by_picture is None
+    assert "psnr" in summary.bd
+    with pytest.raises(ConfigError, match="unknown"):
+        summarise(swept[1].rows, "nonsense")
+
+
+def test_conditions_name_commit_and_machine():
+    facts = conditions("kodak", "codax evaluate")
+    assert re.fullmatch("[0-9a-f]{12}|unknown", facts["commit"])
+    assert "threads" in facts["machine"]
+
+
+def test_plots_are_pictures(swept):
+    figures = draw_plots(summarise(swept[1].rows, "plain"), "plain")
+    assert set(figures) == {
+        "rate_psnr", "rate_ms_ssim", "bd_psnr", "bd_ms_ssim", "rate_time", "pictures",
+    }  # fmt: skip
+    for figure in figures.values():
+        with Image.open(io.BytesIO(to_png(figure))) as drawn:
+            assert drawn.width > 900
+            assert len(set(np.asarray(drawn.convert("L")).ravel())) > 10
+
+
+def test_match_rate_finds_the_nearest_file():
+    picture = photo(120, 100, 5)
+    codec = CODECS[0]
+    sizes = {q: len(codec.encode(picture, q)) for q in range(5, 96)}
+    target = 4000
+    best = min(abs(size - target) for size in sizes.values())
+    found = match_rate(codec, picture, target)
+    assert abs(len(found.data) - target) == best
+    known = {q: sizes[q] for q in (5, 30, 60, 80, 95)}
+    assert match_rate(codec, picture, target, known).data == found.data
+    assert match_rate(codec, picture, 1).quality == 5
+    assert match_rate(codec, picture, 10**9).quality == 95
+
+
+def test_page_is_one_file_and_escapes_text(swept, tmp_path):
+    text = page_of(swept, tmp_path / "report.html").read_text()
+    assert "{{" not in text
+    assert "codax &lt;evaluate&gt;" in text
+    assert text.count("</script>") == 2
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    block = text.split('id="data">')[1].split("</script>")[0]
+    data = json.loads(block)
+    assert len(data["rows"]) == 30
+    assert set(data["pictures"][0]["files"]) == {"plain", "reduced"}
+
+
+def test_page_tells_problems(swept, tmp_path):
+    rows = swept[1].rows
+    failed = {**rows[0], "error": "broke <here>"}
+    result = Sweep(rows=rows, unreadable={"x.png": "no"}, failures=[failed])
+    write_report(
+        tmp_path / "page.html",
+        result=result,
+        summaries=summarise(rows, "plain"),
+        anchor="plain",
+        conditions={},
+        figures={},
+        pictures=[],
+        bpp=1,
+    )
+    text = (tmp_path / "page.html").read_text()
+    assert "1 pictures could not be read: x.png" in text
+    assert "broke &lt;here&gt;" in text
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.mark.parametrize("width", [380, 1200])
+def test_page_works_in_a_browser(swept, tmp_path, browser, width):
+    path = page_of(swept, tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.getElementById('right').naturalWidth === 200")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    def clip():
+        return page.evaluate("document.getElementById('right').style.clipPath")
+
+    before = clip()
+    page.locator("#slider").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.input_value("#slider") == "55"
+    assert clip() != before
+    before = clip()
+    page.mouse.click(*centre(page, "#view", 0.25))
+    assert clip() != before
+
+    first = page.get_attribute("#left", "src")
+    page.keyboard.press("n")
+    assert page.input_value("#picture") == "p2.png"
+    assert page.get_attribute("#left", "src") != first
+    page.select_option("#leftCodec", "reduced")
+    assert "kB" in page.inner_text("#leftText")
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    assert page.evaluate("document.getElementById('stage').clientWidth") == 400
+
+    def order():
+        return page.locator("#summary tbody td:first-child").all_inner_texts()
+
+    page.locator("#summary th button").first.press("Enter")
+    assert order() == ["plain", "reduced"]
+    page.locator("#summary th button").first.press("Enter")
+    assert order() == ["reduced", "plain"]
+    assert said == []
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    page.close()
+
+
+def centre(page, selector, part):
+    box = page.locator(selector).bounding_box()
+    return box["x"] + box["width"] * part, box["y"] + box["height"] / 2
