@@ -17,8 +17,8 @@ examples:
   codax compare photo.png back.png
   codax compare photo.png back.png -o difference.png
 
-PSNR, SSIM and MS-SSIM over RGB, 8 bits. The difference picture is grey where the
-two are equal.
+PSNR, SSIM and MS-SSIM over RGB, 8 bits. The difference picture is grey where
+the two are equal.
 """
 
 
