@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -216,6 +215,8 @@ def run_jobs(
         return True
 
     if threads > 1 and len(jobs) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
         with (
             report.waiting(f"{doing} {len(jobs)} files"),
             ThreadPoolExecutor(threads) as pool,
