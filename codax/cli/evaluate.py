@@ -27,9 +27,10 @@ examples:
   codax evaluate photos/ --codecs quadtree-tiny,jpeg,avif -o report/
   codax evaluate kodak/ --codecs webp,avif --anchor compressai/vtm -o report/
 
-Codes every picture of a folder into real files and compares rates and qualities.
-The report folder holds report.html, plots, and the rows; with the same folder an
-interrupted run goes on. Other codecs: jpeg, webp, avif, avif-ssim, jpeg2000, jxl.
+Codes every picture of a folder into real files and compares rates and
+qualities. The report folder holds report.html, plots, and the rows; with the
+same folder an interrupted run goes on. Other codecs: jpeg, webp, avif,
+avif-ssim, jpeg2000, jxl.
 """
 _METRICS = ("psnr", "ms_ssim", "ssim")
 _MIN_QUALITIES = 4
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
     _check_curves([anchor] if anchor not in names else [], references)
 
+    from codax.evaluation.summary import conditions
     from codax.evaluation.sweep import find_pictures, sweep
 
     folder = Path(args.folder)
@@ -118,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         anchor = codecs[names.index(args.anchor)].name
     elif not args.anchor:
         anchor = codecs[names.index(anchor)].name
+    facts = conditions(folder.resolve().name, shlex.join(["codax", *sys.argv[1:]]))
     models = [codec.name for codec in codecs if codec.warm_up]
     with _Progress(args) as progress:
         result = sweep(
@@ -126,12 +129,15 @@ def run(args: argparse.Namespace) -> int:
             output / "rows.jsonl",
             qualities=dict.fromkeys(models, args.qualities) if args.qualities else None,
             metrics=args.metrics,
+            facts={key: facts[key] for key in ("commit", "machine")},
             progress=progress,
         )
     _say_problems(report, result)
     if not result.rows:
         raise ConfigError("no codec made a file; see the errors above")
-    summaries = _write(args, output, folder, codecs, result, anchor, references, report)
+    summaries = _write(
+        args, output, folder, codecs, result, anchor, references, facts, report
+    )
     _say_summary(report, summaries, anchor, result)
     report.note(f"report: {output / 'report.html'}")
     return 1 if result.unreadable or result.failures else 0
@@ -145,18 +151,17 @@ def _write(
     result: Sweep,
     anchor: str,
     references: list[str],
+    facts: dict[str, str],
     report: Reporter,
 ) -> list[CodecSummary]:
     """Writes table, plots and page beside the rows; returns what they say."""
     from codax.evaluation.plots import to_svg
     from codax.evaluation.report import draw_plots, shown_pictures, write_report
-    from codax.evaluation.summary import as_json, conditions, summarise
+    from codax.evaluation.summary import as_json, summarise
     from codax.evaluation.sweep import write_csv
 
     write_csv(result.rows, output / "rows.csv")
     summaries = summarise(result.rows, anchor)
-    command = shlex.join(["codax", *sys.argv[1:]])
-    facts = conditions(folder.resolve().name, command)
     facts["pictures"] = str(len({row["picture"] for row in result.rows}))
     (output / "run.json").write_text(
         json.dumps(as_json(summaries, anchor, facts), indent=1) + "\n", encoding="utf-8"

@@ -53,11 +53,11 @@ class LearnedCodec(Protocol):
         """What its files name it by."""
         ...
 
-    def encode(self, picture: Image.Image, *, quality: float = 75) -> bytes:
+    def encode(self, picture: Image.Image, /, *, quality: float = 75) -> bytes:
         """The bytes of a .codax file."""
         ...
 
-    def decode(self, data: bytes) -> Image.Image:
+    def decode(self, data: bytes, /) -> Image.Image:
         """The decoded picture."""
         ...
 

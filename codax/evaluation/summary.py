@@ -56,6 +56,7 @@ class CodecSummary:
         encode_s: median seconds to encode a picture.
         decode_s: median seconds to decode a picture.
         settings: of the codec.
+        measured: where the rows were made: each commit and machine in them.
     """
 
     name: str
@@ -67,6 +68,7 @@ class CodecSummary:
     encode_s: float
     decode_s: float
     settings: Mapping[str, Any]
+    measured: tuple[str, ...] = ()
 
 
 def anchor_curve(rows: Sequence[Row], anchor: str, metric: str) -> Curve | None:
@@ -146,6 +148,7 @@ def codec_as_json(summary: CodecSummary) -> dict[str, Any]:
         "encode_s": summary.encode_s,
         "decode_s": summary.decode_s,
         "settings": dict(summary.settings),
+        "measured": summary.measured,
         "notes": summary.reasons,
     }
 
@@ -182,6 +185,13 @@ def _codec(rows: Sequence[Row], name: str, anchor: str) -> CodecSummary:
         encode_s=statistics.median(row["encode_s"] for row in own),
         decode_s=statistics.median(row["decode_s"] for row in own),
         settings=own[0]["settings"],
+        measured=tuple(
+            dict.fromkeys(
+                f"commit {row['commit']}, {row['machine']}"
+                for row in own
+                if "commit" in row
+            )
+        ),
     )
 
 

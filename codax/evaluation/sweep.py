@@ -99,6 +99,7 @@ def sweep(
     *,
     qualities: Mapping[str, Sequence[float]] | None = None,
     metrics: Sequence[str] = ALL_METRICS,
+    facts: Mapping[str, str] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Sweep:
     """Measures every codec at every quality on every picture of a folder.
@@ -112,6 +113,8 @@ def sweep(
         rows_path: JSON lines; read first, then appended to.
         qualities: by codec name, in place of the codec's own.
         metrics: of "psnr", "ms_ssim", "ssim".
+        facts: stored in each new row, such as the commit and the machine; other facts
+            do not make a row another one.
         progress: called before each row with rows done, rows in all, and a text.
 
     Returns:
@@ -148,6 +151,7 @@ def sweep(
             progress(done, len(plan), f"{codec.name} {quality:g} {name}")
             try:
                 row |= _measured(codec, open_picture(path), quality, metrics, warm)
+                row |= facts or {}
             except Exception as error:
                 # Whatever a codec raises, the others shall still be measured.
                 text = str(error) or type(error).__name__

@@ -1,0 +1,390 @@
+"""A trained codec, ready for use: pictures to range-coder streams and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+from codax.codecs import order
+from codax.codecs.families import family
+from codax.codecs.order import State, Step
+from codax.codecs.tiles import BUCKETS, run_tiles
+from codax.codecs.trees import fill_model, read_config
+from codax.codecs.weights import (
+    read_checkpoint,
+    unpack_tables,
+    unpack_weights,
+    weights_hash,
+)
+from codax.entropy.coder import TableSet
+from codax.entropy.oracle import evaluate
+from codax.entropy.tables import ANCHOR_SPACING
+from codax.errors import FormatError
+
+__all__ = ["Codec"]
+
+CELL = 16
+"""Pixels of a side of a cell of the latent grid."""
+STRIDES = {"z": 0.25, "y": 1.0, "features": 1.0}
+"""Cells of each array per cell of 1/16."""
+
+
+class Codec:
+    """A codec with weights.
+
+    Example:
+        >>> import codax
+        >>> codec = codax.load("quadtree-tiny")         # doctest: +SKIP
+        >>> data = codec.encode(picture, quality=60)    # doctest: +SKIP
+        >>> codec.decode(data).save("back.png")         # doctest: +SKIP
+
+    Attributes:
+        name: such as `quadtree-tiny-v1`.
+        card: the checkpoint's card.
+        codec_id: the family's byte in files.
+        weights_hash: the six bytes in files.
+    """
+
+    def __init__(
+        self,
+        packed: dict[str, np.ndarray],
+        card: dict[str, Any],
+        *,
+        buckets: tuple[int, ...] = BUCKETS,
+    ):
+        """Builds the networks from stored weights.
+
+        Args:
+            packed: stored arrays, see `codax.codecs.weights`.
+            card: the checkpoint's card.
+            buckets: sides in cells of 16 pixels that networks are compiled for.
+
+        Raises:
+            ModelError: weights that do not fit or break the exactness bounds.
+        """
+        kind = family(card["codec"])
+        self.card = card
+        self.name: str = card["name"]
+        self.codec_id = kind.codec_id
+        self.weights_hash = weights_hash(packed)
+        self.buckets = buckets
+        self.config = read_config(kind.config, card["config"])
+        model = nnx.eval_shape(lambda: kind.networks(self.config, rngs=nnx.Rngs(0)))
+        self._graph, shapes = nnx.split(model)
+        self._state = fill_model(shapes, unpack_weights(packed))
+        prior = self.model.prior
+        prior.check_exact()
+        self._steps: tuple[Step, ...] = prior.steps
+        self._channels = prior.channels
+        self._static = {
+            name: unpack_tables(packed, name) for name in sorted(prior.static)
+        }
+        self._scales = unpack_tables(packed, "scales")[0]
+        self._jitted: dict[Any, Any] = {}
+
+    @classmethod
+    def from_folder(cls, folder: Path, **options: Any) -> Codec:
+        """Loads a checkpoint folder; raises ModelError if it cannot be used."""
+        packed, card = read_checkpoint(folder)
+        return cls(packed, card, **options)
+
+    @cached_property
+    def model(self) -> Any:
+        """The networks, an `nnx` module."""
+        return nnx.merge(self._graph, self._state)
+
+    # The public face: whole files.
+
+    def encode(
+        self,
+        image: Image.Image | np.ndarray,
+        quality: float | None = None,
+        **options: Any,
+    ) -> bytes:
+        """Encodes a picture to the bytes of a file.
+
+        Args:
+            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4].
+            quality: 0..100 in half steps, default 75.
+            **options: the targets and metadata of `codax.codecs.files.encode_image`.
+
+        Returns:
+            A `.codax` file.
+
+        Raises:
+            ImageError: a picture that cannot be coded.
+            UnsupportedError: a kind of picture or a target out of reach.
+            ConfigError: a value out of range.
+        """
+        from codax.codecs.files import encode_image
+
+        return encode_image(self, image, quality=quality, **options)
+
+    def decode(self, data: bytes, **options: Any) -> Image.Image:
+        """Decodes the bytes of a file made with these weights.
+
+        Args:
+            data: a `.codax` file.
+            **options: those of `codax.codecs.files.decode_image`.
+
+        Returns:
+            The picture.
+
+        Raises:
+            FormatError: the file is damaged.
+            ModelError: it was made with other weights.
+        """
+        from codax.codecs.files import decode_image
+
+        return decode_image(data, codec=self, **options)
+
+    # The pieces, for use under jit, vmap and grad.
+
+    def analysis(self, x: jax.Array, quality: jax.Array) -> dict[str, jax.Array]:
+        """Latents of pictures.
+
+        Args:
+            x: float32[N H W 3], 0..255, H and W multiples of 64.
+            quality: int32[N], half steps 0..200.
+
+        Returns:
+            `y` float32[N H/16 W/16 M], and what else the codec has, in latent steps.
+        """
+        return self.model.analysis(x, quality)
+
+    def synthesis(self, y: jax.Array, quality: jax.Array) -> jax.Array:
+        """Pictures float32[N 16h 16w 3], about 0..255, of latents in steps."""
+        return self.model.synthesis(y, quality)
+
+    def rate(
+        self, latents: dict[str, jax.Array], quality: jax.Array, key=None
+    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """Bits by step, each float32[N], and decoded latents; see `order.rate`."""
+        return order.rate(self.model.prior, latents, quality, key)
+
+    # Streams.
+
+    def compress(self, rgb: np.ndarray, quality: int) -> bytes:
+        """Codes samples.
+
+        Args:
+            rgb: uint8[H W 3].
+            quality: half steps 0..200.
+
+        Returns:
+            The range-coder stream.
+        """
+        height, width = rgb.shape[:2]
+        grid = _grid(height, width)
+        latents = self._analyse(rgb, quality, grid)
+        return order.encode(
+            self._steps,
+            self._runner(grid, quality),
+            latents,
+            self._extents(grid),
+            self._tables(quality),
+        )
+
+    def decompress(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        oracle: bool = False,
+    ) -> np.ndarray:
+        """Decodes samples.
+
+        Args:
+            stream: from `compress`.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            oracle: evaluate the exact networks with NumPy instead of XLA.
+
+        Returns:
+            uint8[H W 3].
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
+        return self._synthesise(latents["y"], height, width, quality)
+
+    def decode_latents(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        oracle: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """The exact latents of a stream: int32, z in steps, y in sixteenths.
+
+        Args:
+            stream: from `compress`.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            oracle: evaluate the exact networks with NumPy instead of XLA.
+
+        Returns:
+            By name, int32[h w C] on the picture's own grids.
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        grid = _grid(height, width)
+        if not 0 <= quality <= 200:
+            raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
+        extents = self._extents(grid)
+        padded = [-(-side // 4) * 4 for side in grid]
+        shapes = {
+            name: (1, int(padded[0] * s), int(padded[1] * s), self._channels[name])
+            for name, s in self._strides().items()
+        }
+        found = order.decode(
+            self._steps,
+            self._runner(grid, quality, oracle=oracle),
+            shapes,
+            extents,
+            self._tables(quality),
+            stream,
+        )
+        return {
+            name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
+            for name, value in found.items()
+        }
+
+    # How the networks are run.
+
+    def _strides(self) -> dict[str, float]:
+        return {name: STRIDES[name] for name in self._channels}
+
+    def _extents(self, grid: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        return {
+            name: (int(np.ceil(grid[0] * s)), int(np.ceil(grid[1] * s)))
+            for name, s in self._strides().items()
+        }
+
+    def _tables(self, quality: int) -> dict[str, TableSet]:
+        anchor = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
+        static = {name: sets[anchor] for name, sets in self._static.items()}
+        return {"y": self._scales, **static}
+
+    def _compiled(self, name: str, function):
+        """A jitted function of (state, *arrays), kept by name."""
+        if name not in self._jitted:
+
+            def call(state, *args):
+                return function(nnx.merge(self._graph, state), *args)
+
+            self._jitted[name] = jax.jit(call)
+        jitted = self._jitted[name]
+        return lambda *args: jitted(self._state, *args)
+
+    def _runner(self, grid: tuple[int, int], quality: int, *, oracle: bool = False):
+        """Evaluates steps on whole arrays, in buckets or tiles."""
+        q = np.array([quality], np.int32)
+
+        def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
+            def network(model, *args):
+                return step.network(model.prior, *args[:-1], q, args[-1])
+
+            def by_oracle(*args):
+                return evaluate(lambda *a: network(self.model, *a), *args)
+
+            def by_xla(*args):
+                call = self._compiled(
+                    step.name,
+                    lambda m, *a: step.network(m.prior, *a),
+                )
+                return call(*args[:-1], q, args[-1])
+
+            inputs = [(state[name], STRIDES[name]) for name in step.reads]
+            rows, columns = (-(-side // 4) * 4 for side in grid)
+            widths = self.model.prior.output_channels(step)
+            outputs = [np.zeros((1, rows, columns, c), np.float32) for c in widths]
+            run_tiles(
+                by_oracle if oracle else by_xla,
+                inputs,
+                [(a, 1.0) for a in outputs],
+                grid,
+                step.halo,
+                self.buckets,
+            )
+            return tuple(outputs)
+
+        return run
+
+    def _analyse(
+        self, rgb: np.ndarray, quality: int, grid: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        q = np.array([quality], np.int32)
+        call = self._compiled(
+            "analysis",
+            lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
+        )
+        rows, columns = (-(-side // 4) * 4 for side in grid)
+        outputs = {
+            name: np.zeros(
+                (1, int(rows * s), int(columns * s), self._channels[name]), np.float32
+            )
+            for name, s in self._strides().items()
+        }
+
+        def network(window, extent):
+            found = call(window, q, extent)
+            return tuple(found[name] for name in outputs)
+
+        run_tiles(
+            network,
+            [(rgb[None], float(CELL))],
+            [(outputs[name], s) for name, s in self._strides().items()],
+            grid,
+            self.config.transforms.analysis_halo + 4,
+            self.buckets,
+            edge=True,
+        )
+        return outputs
+
+    def _synthesise(
+        self, y16: np.ndarray, height: int, width: int, quality: int
+    ) -> np.ndarray:
+        q = np.array([quality], np.int32)
+
+        def function(model, y16, q, extent):
+            x = model.synthesis(y16.astype(jnp.float32) / 16.0, q, extent)
+            return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
+
+        call = self._compiled("synthesis", function)
+        out = np.zeros((1, height, width, 3), np.uint8)
+        run_tiles(
+            lambda window, extent: call(window, q, extent),
+            [(y16[None], 1.0)],
+            [(out, float(CELL))],
+            _grid(height, width),
+            self.config.transforms.synthesis_halo,
+            self.buckets,
+        )
+        return out[0]
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the latent grid."""
+    return -(-height // CELL), -(-width // CELL)
+
+
+def config_fields(config: Any) -> dict[str, Any]:
+    """A codec's configuration for its card."""
+    return dataclasses.asdict(config)

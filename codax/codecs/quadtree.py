@@ -1,0 +1,261 @@
+"""`quadtree`: the flagship. A hyperprior and a four-step space-channel context.
+
+    x -> g_a -> y -----------------> four steps -> y_hat -> g_s -> x_hat
+                | -> h_a -> z -> h_s ---^
+
+The latents' channels are four quarters; at each step every position of a 2x2 cell codes
+another quarter:
+
+    step      A=(0,0)  B=(0,1)  C=(1,0)  D=(1,1)
+    0         c0       c1       c2       c3
+    1         c3       c2       c1       c0
+    2         c2       c3       c0       c1
+    3         c1       c0       c3       c2
+
+so that each later symbol sees its own position's other channels and all neighbours.
+Coding order: z by static tables; features = h_s(z); then y in the four steps. One trunk
+is shared by the steps, each has its own small adaptor.
+
+Source: Li, Li and Lu 2023 (DCVC-DC, quadtree partition); Jia et al. 2025/26 (DCVC-RT,
+DCVC-UF: one trunk, adaptors). Here the whole prior is exact integer arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.codecs.order import Step
+from codax.entropy.domain import HEAD_LIMIT, LatentDomain
+from codax.entropy.exact import UNIT, ExactDense, check_module
+from codax.entropy.networks import ExactTrunk, HyperSynthesis, PhaseDense
+from codax.entropy.tables import (
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    ScaleShape,
+    StaticDensity,
+)
+from codax.transforms.autoencoder import (
+    Analysis,
+    HyperAnalysis,
+    Synthesis,
+    TransformWidths,
+)
+
+__all__ = ["Quadtree", "QuadtreeConfig", "QuadtreePrior"]
+
+Array = jax.Array | np.ndarray
+QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
+"""The quarter that positions A, B, C, D code, by step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuadtreeConfig:
+    """Widths of a `quadtree` codec."""
+
+    transforms: TransformWidths = field(default_factory=TransformWidths)
+    side: int = 64
+    """Channels of z."""
+    hyper: int = 128
+    """Channels of the hyper-analysis."""
+    middle: int = 96
+    """Channels of the hyper-synthesis at 1/32."""
+    features: int = 192
+    """Channels of the prior at 1/16."""
+    hidden: int = 384
+    """Hidden channels of the trunk's blocks."""
+    blocks: int = 2
+    """Blocks of the trunk."""
+
+
+def _take(step: int):
+    """Picks the quarter that each position codes: [N h w M] -> [N h w M/4]."""
+
+    def take(y: Array) -> Array:
+        xp = jnp if isinstance(y, jax.Array) else np
+        n, h, w, m = y.shape
+        cells = y.reshape(n, h // 2, 2, w // 2, 2, 4, m // 4)
+        quarters = QUARTERS[step]
+        rows = [
+            xp.stack([cells[:, :, i, :, j, quarters[2 * i + j]] for j in (0, 1)], 3)
+            for i in (0, 1)
+        ]
+        return xp.stack(rows, 2).reshape(n, h, w, m // 4)
+
+    return take
+
+
+def _put(step: int):
+    """Writes each position's quarter into the latents known so far."""
+    cell = np.zeros((2, 2, 4), bool)
+    for phase, quarter in enumerate(QUARTERS[step]):
+        cell[phase // 2, phase % 2, quarter] = True
+
+    def put(known: Array, values: Array) -> Array:
+        xp = jnp if isinstance(known, jax.Array) else np
+        n, h, w, m = known.shape
+        mask = np.tile(cell, (h // 2, w // 2, 1))[..., None]
+        parts = known.reshape(n, h, w, 4, m // 4)
+        return xp.where(mask, values[..., None, :], parts).reshape(n, h, w, m)
+
+    return put
+
+
+def _hyper(prior: QuadtreePrior, z, quality, extent, *, exact=True):
+    return (prior.hyper(z, quality, extent, exact=exact),)
+
+
+def _first(prior: QuadtreePrior, features, quality, extent, *, exact=True):
+    x = prior.adaptor0(features, extent, exact=exact)
+    return prior.heads(0, x, quality, extent, exact=exact)
+
+
+def _later(step: int):
+    def network(prior: QuadtreePrior, features, y, quality, extent, *, exact=True):
+        seen = prior.domain.see(y, quality, exact=exact)
+        x = jnp.concatenate([features, seen], -1)
+        x = getattr(prior, f"adaptor{step}")(x, extent, exact=exact)
+        return prior.heads(step, x, quality, extent, exact=exact)
+
+    return network
+
+
+STEPS = (
+    Step(name="z", target="z"),
+    Step(
+        name="features",
+        target="features",
+        reads=("z",),
+        network=_hyper,
+        coded=False,
+        halo=HyperSynthesis.halo,
+    ),
+    Step(
+        name="y0",
+        target="y",
+        reads=("features",),
+        network=_first,
+        take=_take(0),
+        put=_put(0),
+        halo=4,
+    ),
+    *(
+        Step(
+            name=f"y{k}",
+            target="y",
+            reads=("features", "y"),
+            network=_later(k),
+            take=_take(k),
+            put=_put(k),
+            halo=4,
+        )
+        for k in (1, 2, 3)
+    ),
+)
+
+
+class QuadtreePrior(nnx.Module):
+    """The prior: exact networks, tables, and the coding order above."""
+
+    steps = STEPS
+
+    def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
+        """Makes the networks; `set_scale` sets what depends on the data."""
+        m, f = config.transforms.latents, config.features
+        self.side, self.feature_channels = config.side, f
+        self.domain = LatentDomain(m)
+        self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
+        for k in range(4):
+            inputs = f if k == 0 else f + m
+            setattr(self, f"adaptor{k}", ExactDense(inputs, f, rngs=rngs))
+            setattr(
+                self,
+                f"mean{k}",
+                PhaseDense(f, m // 4, rngs=rngs, shift=4, limit=HEAD_LIMIT),
+            )
+            setattr(
+                self,
+                f"scale{k}",
+                PhaseDense(f, m // 4, rngs=rngs, shift=8, limit=HEAD_LIMIT),
+            )
+        self.trunk = ExactTrunk(config.blocks, f, config.hidden, rngs=rngs)
+        self.shape = ScaleShape()
+        self.z_density = StaticDensity(config.side)
+
+    @property
+    def static(self) -> dict[str, StaticDensity]:
+        """Densities of the steps without a network, by target."""
+        return {"z": self.z_density}
+
+    def set_scale(self, std: np.ndarray) -> None:
+        """Starts the scales at those of the transform coder.
+
+        Args:
+            std: float32[M], standard deviations of y in steps at the middle quality.
+        """
+        self.domain.set_scale(std)
+        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
+        by_quarter = index.reshape(4, -1)
+        for k in range(4):
+            bias = by_quarter[list(QUARTERS[k])] * (16.0 / UNIT)
+            getattr(self, f"scale{k}").bias[...] = jnp.asarray(bias, jnp.float32)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of the coded arrays."""
+        return {"y": self.domain.channel_scale.shape[0], "z": self.side}
+
+    def output_channels(self, step: Step) -> tuple[int, ...]:
+        """Channels of the arrays that a step's network gives."""
+        if not step.coded:
+            return (self.feature_channels,)
+        return (self.domain.channel_scale.shape[0] // 4,) * 2
+
+    def check_exact(self) -> None:
+        """Checks that every layer is exact; raises ModelError if one is not."""
+        check_module("prior", self)
+
+    def start(self, latents: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The state before the first step, for latents of these shapes."""
+        return {name: jnp.zeros_like(value) for name, value in latents.items()}
+
+    def heads(self, step: int, x, quality, extent, *, exact=True):
+        """Offset and index of a step's symbols, float32[N h w M/4] each."""
+        x = self.trunk(x, extent, exact=exact)
+        head = getattr(self, f"mean{step}")(x, extent, exact=exact)
+        raw = getattr(self, f"scale{step}")(x, extent, exact=exact)
+        _, h, w, _ = head.shape
+        quarters = self.domain.channel_scale[...].reshape(4, -1)
+        cell = quarters[jnp.asarray(QUARTERS[step])].reshape(2, 2, -1)
+        scale = jnp.tile(cell, (h // 2, w // 2, 1))
+        mean = self.domain.mean(head, quality, scale, exact=exact)
+        return mean, self.domain.index(raw, quality, exact=exact)
+
+
+class Quadtree(nnx.Module):
+    """Transforms and prior of the codec."""
+
+    def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
+        """Makes the codec's networks."""
+        t = config.transforms
+        self.g_a = Analysis(t, rngs=rngs)
+        self.g_s = Synthesis(t, rngs=rngs)
+        self.h_a = HyperAnalysis(t.latents, config.hyper, config.side, rngs=rngs)
+        self.prior = QuadtreePrior(config, rngs=rngs)
+
+    def analysis(
+        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Latents of pictures float32[N H W 3] 0..255, sides multiples of 64."""
+        y = self.g_a(x, quality, extent)
+        return {"y": y, "z": self.h_a(y, quality)}
+
+    def synthesis(
+        self, y_hat: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
+        """Pictures float32[N H W 3] of decoded latents in steps."""
+        return self.g_s(y_hat, quality, extent)

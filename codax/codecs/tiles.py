@@ -1,0 +1,129 @@
+"""Few shapes for pictures of any size: buckets for small ones, tiles for large ones.
+
+A side of the grid at 1/16 that fits a bucket is padded up to it; a longer side is cut
+into tiles of the largest bucket that overlap by twice the halo. Tiles begin at
+multiples of 4, so that coarser grids (1/32, 1/64) line up. Because the exact networks
+are local and obey the edge rule, their results do not depend on any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["BUCKETS", "Span", "run_tiles", "spans"]
+
+BUCKETS = (8, 16, 32, 48, 64)
+"""Sides in cells of 1/16; multiples of 4."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one side, in cells of 1/16.
+
+    Attributes:
+        begin: first cell of the tile.
+        size: its length.
+        low: first cell of the part that is kept.
+        high: one past the last such cell.
+    """
+
+    begin: int
+    size: int
+    low: int
+    high: int
+
+
+def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span]:
+    """Cuts a side into tiles.
+
+    Args:
+        side: cells, 1 or more.
+        halo: how far the network looks, a multiple of 4.
+        buckets: lengths that may be used, rising.
+
+    Returns:
+        Tiles whose kept parts cover the side.
+    """
+    for bucket in buckets:
+        if side <= bucket:
+            return [Span(0, bucket, 0, side)]
+    size = buckets[-1]
+    stride = size - 2 * halo
+    tiles, begin = [], 0
+    while True:
+        low = 0 if begin == 0 else begin + halo
+        if begin + size >= side:
+            return [*tiles, Span(begin, size, low, side)]
+        tiles.append(Span(begin, size, low, begin + size - halo))
+        begin += stride
+
+
+def _window(
+    whole: np.ndarray, row: Span, column: Span, factor: float, edge: bool
+) -> np.ndarray:
+    """The part of an array [1 h w C] under a tile, padded beyond the array's end."""
+    top, left = int(row.begin * factor), int(column.begin * factor)
+    height, width = int(row.size * factor), int(column.size * factor)
+    part = whole[:, top : top + height, left : left + width]
+    short = ((0, 0), (0, height - part.shape[1]), (0, width - part.shape[2]), (0, 0))
+    if not any(after for _, after in short):
+        return part
+    return np.pad(part, short, mode="edge" if edge else "constant")
+
+
+def run_tiles(
+    network: Callable[..., tuple[np.ndarray, ...]],
+    inputs: list[tuple[np.ndarray, float]],
+    outputs: list[tuple[np.ndarray, float]],
+    grid: tuple[int, int],
+    halo: int,
+    buckets: tuple[int, ...],
+    *,
+    edge: bool = False,
+) -> None:
+    """Evaluates a local network on whole arrays, tile by tile.
+
+    Args:
+        network: `(*windows, extent) -> arrays`, all of one batch entry.
+        inputs: arrays [1 h w C] and their cells per cell of 1/16 (z 0.25, pixels 16).
+        outputs: arrays to fill, likewise.
+        grid: rows and columns of the picture at 1/16.
+        halo: how far the network looks.
+        buckets: see `spans`.
+        edge: pad inputs by repeating their edge instead of zeros.
+    """
+    for row, column in _tiles(grid, halo, buckets):
+        windows = [_window(a, row, column, f, edge) for a, f in inputs]
+        extent = np.array(
+            [
+                min(row.size, grid[0] - row.begin),
+                min(column.size, grid[1] - column.begin),
+            ],
+            np.int32,
+        )
+        results = network(*windows, extent)
+        for (whole, factor), result in zip(outputs, results, strict=True):
+            _keep(whole, np.asarray(result), row, column, factor)
+
+
+def _tiles(grid, halo, buckets) -> Iterator[tuple[Span, Span]]:
+    for row in spans(grid[0], halo, buckets):
+        for column in spans(grid[1], halo, buckets):
+            yield row, column
+
+
+def _keep(
+    whole: np.ndarray, result: np.ndarray, row: Span, column: Span, factor: float
+) -> None:
+    """Copies the kept part of a tile's result into the whole array."""
+    source, target = [slice(None)], [slice(None)]
+    for span, length in ((row, whole.shape[1]), (column, whole.shape[2])):
+        low = int(span.low * factor)
+        high = min(int(np.ceil(span.high * factor)), length)
+        begin = int(span.begin * factor)
+        source.append(slice(low - begin, high - begin))
+        target.append(slice(low, high))
+    whole[tuple(target)] = result[tuple(source)]

@@ -1,0 +1,219 @@
+"""Weights as they ship: float16 for the transforms, integers for the exact path.
+
+A checkpoint is a folder with `card.json` and `weights.safetensors`, a flat map
+`path -> array`. Paths under `prior` are the exact path: kernels are int16 (shadow
+times 2**8), biases int32 (times 2**14), the quality embedding int16 (times 64); stored
+constants stay float32 and are dyadic. `tables/...` are the integer tables of the range
+coder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from codax.entropy.coder import TableSet
+from codax.entropy.exact import UNIT, WEIGHT_BITS
+from codax.entropy.tables import (
+    ANCHORS,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    SCALE_COUNT,
+    gaussian_mixture_pmf,
+    integer_table,
+    logistic_mixture_pmf,
+)
+from codax.errors import ModelError
+
+__all__ = [
+    "pack_tables",
+    "pack_weights",
+    "read_checkpoint",
+    "scale_tables",
+    "static_tables",
+    "unpack_tables",
+    "unpack_weights",
+    "weights_hash",
+    "write_checkpoint",
+]
+
+KERNEL_SCALE = 2.0**WEIGHT_BITS
+BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
+STATIC_HALF_WIDTH = 127
+PLAIN = ("density", "shape", "domain")
+"""Parts of a prior that hold no layer: kept as float32."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def _kind(path: str) -> tuple[Any, float]:
+    """Stored type and factor of an array."""
+    if not path.startswith("prior/"):
+        return np.float16, 1.0
+    if any(word in path for word in PLAIN):
+        return np.float32, 1.0
+    if "/kernel" in path:
+        return np.int16, KERNEL_SCALE
+    if "/bias" in path:
+        return np.int32, BIAS_SCALE
+    return np.int16, float(UNIT)
+
+
+def pack_weights(arrays: Arrays) -> Arrays:
+    """Turns trained weights into their stored form.
+
+    Raises:
+        ModelError: a value is not finite or beyond its type.
+    """
+    packed = {}
+    for path, value in arrays.items():
+        kind, factor = _kind(path)
+        scaled = np.asarray(value, np.float64) * factor
+        if not np.all(np.isfinite(scaled)):
+            raise ModelError(f"weights: {path} is not finite")
+        if np.issubdtype(kind, np.integer):
+            scaled = np.round(scaled)
+            if "/kernel" in path:
+                scaled = np.clip(scaled, -1023, 1023)
+        with np.errstate(over="ignore"):
+            stored = scaled.astype(kind)
+        if not np.allclose(stored.astype(np.float64), scaled, rtol=2e-3, atol=1e-4):
+            raise ModelError(f"weights: {path} exceeds the range of {kind.__name__}")
+        packed[path] = stored
+    return packed
+
+
+def unpack_weights(packed: Arrays) -> Arrays:
+    """The float32 shadows of stored weights; integers survive exactly."""
+    return {
+        path: (value.astype(np.float64) / _kind(path)[1]).astype(np.float32)
+        for path, value in packed.items()
+        if not path.startswith("tables/")
+    }
+
+
+def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 64 scale tables: frequencies of 0..half, the escape last.
+
+    Only half of each symmetric table is stored; see `unpack_tables`.
+    """
+    tables = []
+    for index in range(SCALE_COUNT):
+        scale = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index))
+        half = gaussian_mixture_pmf(scale, weight, spread)
+        whole = integer_table(np.concatenate([half[:0:-1], half]))
+        tables.append(whole[half.size - 1 :])
+    return tables
+
+
+def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
+    """Tables of one static source, [anchor][channel] in one list."""
+    tables = []
+    for anchor in range(ANCHORS):
+        for channel in range(logits.shape[1]):
+            pmf = logistic_mixture_pmf(
+                logits[anchor, channel],
+                loc[anchor, channel],
+                log_scale[anchor, channel],
+                STATIC_HALF_WIDTH,
+            )
+            tables.append(integer_table(pmf))
+    return tables
+
+
+def pack_tables(name: str, tables: list[np.ndarray]) -> Arrays:
+    """Stores tables of any lengths as one array and their lengths."""
+    return {
+        f"tables/{name}/frequencies": np.concatenate(tables).astype(np.uint32),
+        f"tables/{name}/lengths": np.array([t.size for t in tables], np.int32),
+    }
+
+
+def _split(packed: Arrays, name: str) -> list[np.ndarray]:
+    try:
+        flat = packed[f"tables/{name}/frequencies"].astype(np.int64)
+        lengths = packed[f"tables/{name}/lengths"]
+    except KeyError as error:
+        raise ModelError(f"weights: the tables of {name} are missing") from error
+    return np.split(flat, np.cumsum(lengths)[:-1])
+
+
+def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
+    """The table sets of a source.
+
+    Returns:
+        One set of 64 for the scale tables `y`; for a static source one set for each
+        quality anchor, with a table per channel.
+
+    Raises:
+        ModelError: tables are missing or break the rules.
+    """
+    parts = _split(packed, name)
+    if name == "scales":
+        whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
+        return [TableSet(whole, [-(p.size - 2) for p in parts])]
+    channels = len(parts) // ANCHORS
+    lowest = [-STATIC_HALF_WIDTH] * channels
+    return [
+        TableSet(parts[a * channels : (a + 1) * channels], lowest)
+        for a in range(ANCHORS)
+    ]
+
+
+def weights_hash(packed: Arrays) -> bytes:
+    """Six bytes that identify weights in a file's header.
+
+    Four over everything that decides the latents (tables, integer weights, gains), two
+    over the synthesis.
+    """
+    exact, synthesis = hashlib.sha256(), hashlib.sha256()
+    for path in sorted(packed):
+        value = np.ascontiguousarray(packed[path])
+        little = value.astype(value.dtype.newbyteorder("<"))
+        data = path.encode() + str(value.shape).encode() + little.tobytes()
+        if path.startswith(("prior/", "tables/", "g_s/gain")):
+            exact.update(data)
+        elif path.startswith("g_s/"):
+            synthesis.update(data)
+    return exact.digest()[:4] + synthesis.digest()[:2]
+
+
+def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None:
+    """Writes a checkpoint folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = save_tensors({path: np.ascontiguousarray(v) for path, v in packed.items()})
+    (folder / "weights.safetensors").write_bytes(data)
+    card = {**card, "weights_crc32": f"{zlib.crc32(data):08x}", "bytes": len(data)}
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+
+
+def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Reads a checkpoint folder.
+
+    Returns:
+        The stored arrays and the card.
+
+    Raises:
+        ModelError: a file is missing, damaged or does not belong to the card.
+    """
+    try:
+        card = json.loads((folder / "card.json").read_text())
+        data = (folder / "weights.safetensors").read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: no readable checkpoint: {error}") from error
+    if f"{zlib.crc32(data):08x}" != card.get("weights_crc32"):
+        raise ModelError(f"{folder}: weights.safetensors does not belong to card.json")
+    try:
+        packed = load_tensors(data)
+    except Exception as error:
+        raise ModelError(f"{folder}: weights.safetensors is damaged") from error
+    if weights_hash(packed).hex() != card.get("weights_hash"):
+        raise ModelError(f"{folder}: the weights' hash differs from the card's")
+    return packed, card

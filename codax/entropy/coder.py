@@ -1,0 +1,181 @@
+"""The range coder: symbols in, bytes out, by stored integer tables.
+
+Symbols of a step are sorted by table (stable), and each used table codes its symbols in
+one call. A symbol beyond its table's ends is coded as the table's escape; the rests of
+all escapes of a step follow the step: for each a sign, the number of bits of the excess
+and those bits, through uniform models.
+
+Only this module and `bytes_coder` use constriction. Integer weights w_i that sum to
+2**24 - n, passed as floats with `perfect=False`, become exactly (w_i + 1) / 2**24, so
+that a table is the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+
+from codax.entropy.tables import TABLE_TOTAL
+from codax.errors import FormatError, ModelError
+
+__all__ = ["SymbolDecoder", "SymbolEncoder", "TableSet"]
+
+EXCESS_BITS = 15
+
+
+class TableSet:
+    """Integer tables that a step chooses from.
+
+    Args:
+        frequencies: one int64[n + 1] per table, the last entry the escape's; each at
+            least 1, sum 2**24.
+        lowest: the first symbol of each table.
+
+    Raises:
+        ModelError: a table breaks these rules.
+    """
+
+    def __init__(self, frequencies: Sequence[np.ndarray], lowest: Sequence[int]):
+        """Checks the tables and makes the coder's models."""
+        self.lowest = np.asarray(lowest, np.int32)
+        self.count = np.asarray([f.size - 1 for f in frequencies], np.int32)
+        self._models = []
+        for number, f in enumerate(frequencies):
+            if f.size < 2 or f.min() < 1 or int(f.sum()) != TABLE_TOTAL:
+                raise ModelError(
+                    f"table {number}: frequencies must be at least 1 and sum to "
+                    f"{TABLE_TOTAL}; got {int(f.sum())}"
+                )
+            self._models.append(
+                constriction.stream.model.Categorical(
+                    (f - 1).astype(np.float64), perfect=False
+                )
+            )
+
+    def model(self, table: int):
+        """The constriction model of a table."""
+        return self._models[table]
+
+
+def _sorted(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order by table and the tables' counts; the key is as narrow as it can be."""
+    if index.size and int(index.max()) < 256:
+        index = index.astype(np.uint8)
+    return np.argsort(index, kind="stable"), np.bincount(index)
+
+
+class SymbolEncoder:
+    """Writes steps of symbols into one stream."""
+
+    def __init__(self) -> None:
+        """Starts an empty stream."""
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
+        """Codes one step.
+
+        Args:
+            symbols: int32[n].
+            index: integers [n], the table of each symbol.
+            tables: the step's tables.
+        """
+        order, counts = _sorted(index)
+        ordered = symbols[order]
+        position = np.repeat(tables.lowest[: counts.size], counts)
+        size = np.repeat(tables.count[: counts.size], counts)
+        shifted = (ordered - position).astype(np.int32)
+        outside = (shifted < 0) | (shifted >= size)
+        escaped = np.flatnonzero(outside)
+        if escaped.size:
+            excess = shifted[escaped]
+            shifted[escaped] = size[escaped]
+        start = 0
+        for table in np.flatnonzero(counts):
+            stop = start + int(counts[table])
+            self._coder.encode(shifted[start:stop], tables.model(table))
+            start = stop
+        if escaped.size:
+            self._put_excess(excess, size[escaped])
+
+    def _put_excess(self, shifted: np.ndarray, size: np.ndarray) -> None:
+        negative = shifted < 0
+        rest = np.where(negative, -1 - shifted, shifted - size)
+        uniform = constriction.stream.model.Uniform
+        for below, value in zip(negative, rest, strict=True):
+            value = min(int(value) + 1, 2**EXCESS_BITS - 1)
+            bits = value.bit_length() - 1
+            self._one(int(below), uniform(2))
+            self._one(bits, uniform(EXCESS_BITS))
+            if bits:
+                self._one(value - (1 << bits), uniform(1 << bits))
+
+    def _one(self, value: int, model) -> None:
+        self._coder.encode(np.array([value], np.int32), model)
+
+    def finish(self) -> bytes:
+        """The stream, little-endian 32-bit words."""
+        return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class SymbolDecoder:
+    """Reads steps of symbols from a stream."""
+
+    def __init__(self, stream: bytes):
+        """Opens a stream.
+
+        Raises:
+            FormatError: it is no whole number of 32-bit words.
+        """
+        if len(stream) % 4:
+            raise FormatError(
+                f"range-coder stream of {len(stream)} bytes, expected a multiple of 4"
+            )
+        words = np.frombuffer(stream, "<u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def get(self, index: np.ndarray, tables: TableSet) -> np.ndarray:
+        """Decodes one step.
+
+        Args:
+            index: integers [n], the table of each symbol.
+            tables: the step's tables.
+
+        Returns:
+            int32[n].
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        order, counts = _sorted(index)
+        ordered = np.empty(index.size, np.int32)
+        start = 0
+        try:
+            for table in np.flatnonzero(counts):
+                n = int(counts[table])
+                ordered[start : start + n] = self._coder.decode(tables.model(table), n)
+                start += n
+            size = np.repeat(tables.count[: counts.size], counts)
+            for place in np.flatnonzero(ordered == size):
+                ordered[place] = self._excess(int(size[place]))
+        except (AssertionError, ValueError) as error:
+            raise FormatError(
+                "range-coder stream is damaged: a symbol cannot be decoded"
+            ) from error
+        ordered += np.repeat(tables.lowest[: counts.size], counts)
+        symbols = np.empty_like(ordered)
+        symbols[order] = ordered
+        return symbols
+
+    def _excess(self, size: int) -> int:
+        uniform = constriction.stream.model.Uniform
+        below = self._one(uniform(2))
+        bits = self._one(uniform(EXCESS_BITS))
+        value = 1 << bits
+        if bits:
+            value += self._one(uniform(1 << bits))
+        return -value if below else size + value - 1
+
+    def _one(self, model) -> int:
+        return int(self._coder.decode(model, 1)[0])

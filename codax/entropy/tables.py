@@ -1,0 +1,185 @@
+"""Probability tables: densities for training, stored integers for the files.
+
+Two kinds of source:
+
+* **Scale tables**: 64 zero-mean tables whose scales are spaced evenly in the
+  logarithm from 0.11 to 256. Their shape is a scale mixture of two Gaussians with
+  learned weight and spread, since what a prior leaves is heavier-tailed than one.
+* **Static tables**: one table per channel at each of 14 quality anchors, learned as a
+  mixture of three logistics.
+
+At export both become integer frequencies; those integers are the format, and no float
+is ever evaluated again to get a probability.
+
+Source: 64 log-spaced scales: Ballé et al. 2018, Minnen et al. 2018.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+__all__ = [
+    "ANCHORS",
+    "ANCHOR_SPACING",
+    "LOG_SCALE_MIN",
+    "LOG_SCALE_STEP",
+    "SCALE_COUNT",
+    "TABLE_TOTAL",
+    "ScaleShape",
+    "StaticDensity",
+    "at_quality",
+    "gaussian_mixture_pmf",
+    "integer_table",
+    "logistic_mixture_pmf",
+]
+
+SCALE_COUNT = 64
+LOG_SCALE_MIN = float(np.log(0.11))
+LOG_SCALE_STEP = float((np.log(256.0) - np.log(0.11)) / (SCALE_COUNT - 1))
+ANCHOR_SPACING = 16
+ANCHORS = 14
+"""Quality anchors at half steps 0, 16, ..., 208; qualities are 0..200 half steps."""
+TABLE_TOTAL = 2**24
+TAIL_SIGMAS = 8.0
+MAX_HALF_WIDTH = 1023
+BITS_FLOOR = 2.0**-40
+
+
+def at_quality(table: jax.Array, quality: jax.Array) -> jax.Array:
+    """Interpolates rows of a table between quality anchors, linearly.
+
+    With integer rows the result is a multiple of 1/16 and exact.
+
+    Args:
+        table: float32[14 ...], a row for each anchor.
+        quality: int32[N], half steps 0..200.
+
+    Returns:
+        float32[N ...].
+    """
+    row = quality // ANCHOR_SPACING
+    rest = (quality - row * ANCHOR_SPACING).astype(jnp.float32) / ANCHOR_SPACING
+    rest = rest.reshape(rest.shape + (1,) * (table.ndim - 1))
+    low, high = jnp.take(table, row, 0), jnp.take(table, row + 1, 0)
+    return low * (1.0 - rest) + high * rest
+
+
+def _phi(x):
+    return 0.5 * jax.lax.erfc(-x * np.float32(np.sqrt(0.5)))
+
+
+class ScaleShape(nnx.Module):
+    """The common shape of the scale tables: (1 - w) N(0, s) + w N(0, r s)."""
+
+    def __init__(self, weight: float = 0.15, spread: float = 2.5):
+        """Starts at the given share and spread of the wider Gaussian."""
+        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
+        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
+
+    def parameters(self) -> tuple[jax.Array, jax.Array]:
+        """Returns w in 0..1 and r > 0."""
+        return jax.nn.sigmoid(self.weight[...]), jnp.exp(self.spread[...])
+
+    def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
+        """Bits of residuals under the tables that the indices choose.
+
+        Args:
+            residual: float32, latent minus mean, in latent steps; noisy or integer.
+            index: float32, same shape, 0..63 (integers with straight-through
+                gradients).
+
+        Returns:
+            float32, same shape, bits.
+        """
+        weight, spread = self.parameters()
+        scale = jnp.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index)
+        size = jnp.abs(residual)
+        narrow = _phi((0.5 - size) / scale) - _phi((-0.5 - size) / scale)
+        wide_scale = scale * spread
+        wide = _phi((0.5 - size) / wide_scale) - _phi((-0.5 - size) / wide_scale)
+        mass = (1.0 - weight) * narrow + weight * wide
+        return -jnp.log2(jnp.maximum(mass, BITS_FLOOR))
+
+
+class StaticDensity(nnx.Module):
+    """A learned density per channel and quality anchor: mixture of three logistics."""
+
+    def __init__(self, channels: int, scale: np.ndarray | float = 1.0):
+        """Makes the densities.
+
+        Args:
+            channels: number of channels C.
+            scale: initial standard deviation, a number or float32[14 C].
+        """
+        shape = (ANCHORS, channels, 3)
+        log_scale = np.broadcast_to(np.log(scale), (ANCHORS, channels))[..., None]
+        self.logits = nnx.Param(jnp.zeros(shape))
+        self.loc = nnx.Param(jnp.zeros(shape))
+        spread = np.array([-1.2, -0.4, 0.5])
+        self.log_scale = nnx.Param(jnp.asarray(log_scale - 0.6 + spread, jnp.float32))
+
+    def bits(self, value: jax.Array, quality: jax.Array) -> jax.Array:
+        """Bits of float32[N h w C] at int32[N] qualities (nearest anchor)."""
+        row = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
+        pick = lambda p: jnp.take(p[...], row, 0)[:, None, None]  # noqa: E731
+        weight = jax.nn.softmax(pick(self.logits), -1)
+        scale = jnp.exp(jnp.maximum(pick(self.log_scale), -4.0))
+        centred = value[..., None] - pick(self.loc)
+        size = jnp.abs(centred)
+        mass = jax.nn.sigmoid((0.5 - size) / scale) - jax.nn.sigmoid(
+            (-0.5 - size) / scale
+        )
+        return -jnp.log2(jnp.maximum((weight * mass).sum(-1), BITS_FLOOR))
+
+
+def _erfc(x: np.ndarray) -> np.ndarray:
+    from math import erfc
+
+    return np.vectorize(erfc, otypes=[np.float64])(x)
+
+
+def gaussian_mixture_pmf(scale: float, weight: float, spread: float) -> np.ndarray:
+    """Masses of the integers 0..half-width of one scale table (it is symmetric)."""
+    half = int(min(MAX_HALF_WIDTH, np.ceil(TAIL_SIGMAS * scale * spread) + 1))
+    edges = np.arange(half + 2) - 0.5
+
+    def mass(s):
+        upper = 0.5 * _erfc(edges / (s * np.sqrt(2.0)))
+        return upper[:-1] - upper[1:]
+
+    return (1 - weight) * mass(scale) + weight * mass(scale * spread)
+
+
+def logistic_mixture_pmf(
+    logits: np.ndarray, loc: np.ndarray, log_scale: np.ndarray, half: int
+) -> np.ndarray:
+    """Masses of -half..half under a mixture of logistics, float64[2 half + 1]."""
+    weight = np.exp(logits - logits.max())
+    weight = weight / weight.sum()
+    scale = np.exp(np.maximum(log_scale, -4.0)).astype(np.float64)
+    size = np.abs(np.arange(-half, half + 1)[:, None] - loc[None].astype(np.float64))
+    sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))  # noqa: E731
+    mass = sigmoid((0.5 - size) / scale) - sigmoid((-0.5 - size) / scale)
+    return (mass * weight).sum(-1)
+
+
+def integer_table(pmf: np.ndarray, escape: float = 2.0**-20) -> np.ndarray:
+    """Turns masses into the stored form of a table.
+
+    Args:
+        pmf: float64[n], masses of the n symbols of the table, sum at most 1.
+        escape: least mass of the escape symbol.
+
+    Returns:
+        int64[n + 1], frequencies of the n symbols and, last, of the escape; each at
+        least 1, sum 2**24.
+    """
+    mass = np.append(pmf, max(escape, 1.0 - pmf.sum()))
+    mass = mass / mass.sum()
+    count = mass.size
+    freq = np.floor(mass * (TABLE_TOTAL - count)).astype(np.int64) + 1
+    freq[int(np.argmax(freq))] += TABLE_TOTAL - int(freq.sum())
+    return freq

@@ -1,0 +1,173 @@
+"""What a run is made of: one frozen dataclass, checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codax.codecs.families import family
+from codax.errors import ConfigError
+
+__all__ = ["TrainConfig", "load_config", "with_overrides"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run."""
+
+    codec: str
+    """Family of `codax.codecs.families`."""
+    preset: str
+    """The checkpoint's name is codec-preset."""
+    model: Any = None
+    """Configuration of the codec; None takes the family's defaults."""
+    data: tuple[str, ...] = ()
+    """Folders of pictures to train on; relative ones lie in $CODAX_DATA."""
+    held_out_of: str = ""
+    """The folder out of which `held_out` pictures are chosen by hash; "" for all."""
+    held_out: int = 24
+    """Pictures never trained on, for every choice."""
+    seed: int = 0
+    distortion: str = "mse"
+    """`mse` or `ms-ssim`."""
+    batch: int = 16
+    crop: int = 128
+    """Side of the crops on the trunk, a multiple of 64."""
+    branch_batch: int = 8
+    branch_crop: int = 256
+    """The same on the decay branch."""
+    rescale: float = 0.5
+    """Share of crops taken from a picture reduced by 0.5 to 1."""
+    optimizer: str = "soap"
+    """`soap` or `adamw`."""
+    rate: float = 3e-3
+    """Peak learning rate."""
+    linear_rate: float = 0.02
+    """Share of the rate that the linear matrices get."""
+    warmup: int = 50
+    """Steps of linear warm-up at the start of a run."""
+    clip: float = 1.0
+    """Largest global norm of a gradient."""
+    ema: float = 0.998
+    """Decay of the weights' moving average."""
+    branch: float = 0.2
+    """Share of a time box given to the decay branch."""
+    hard: float = 0.15
+    """Last share of the branch in which the encoder is frozen and rounding is hard."""
+    refresh: int = 10
+    """Steps between refreshes of SOAP's bases."""
+    exact: bool = True
+    """The prior on its integer grid; False trains its float twin."""
+    weighted: bool = True
+    """Divide each sample's loss by the running mean of its quality."""
+    side_path: bool = True
+    """Keep the transform coder beside the networks (a lever to measure)."""
+    steps_per_call: int = 1
+    """Steps in one compiled call (lax.scan); more on an accelerator."""
+    quality: int = -1
+    """Train this one quality (half steps) only; -1 trains all."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Notes that travel with the run."""
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        kind = family(self.codec)
+        if self.model is None:
+            object.__setattr__(self, "model", kind.config())
+        for name, low, high in (
+            ("rescale", 0, 1),
+            ("branch", 0, 1),
+            ("hard", 0, 1),
+            ("ema", 0, 1),
+            ("rate", 0, 1),
+            ("quality", -1, 200),
+            ("batch", 1, 4096),
+            ("branch_batch", 1, 4096),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name}: got {value}, expected {low} to {high}")
+        for name in ("crop", "branch_crop"):
+            value = getattr(self, name)
+            if value < 64 or value % 64:
+                raise ConfigError(f"{name}: got {value}, expected a multiple of 64")
+        if self.optimizer not in ("soap", "adamw"):
+            raise ConfigError(f"optimizer: got {self.optimizer!r}: soap or adamw")
+        if self.distortion not in ("mse", "ms-ssim"):
+            raise ConfigError(f"distortion: got {self.distortion!r}: mse or ms-ssim")
+
+    def to_json(self) -> str:
+        """The configuration as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Reads the `config` of a Python file.
+
+    Raises:
+        ConfigError: the file is missing, fails or holds no `config`.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file")
+    spec = importlib.util.spec_from_file_location("codax_run_config", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    config = getattr(module, "config", None)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{path}: defines no `config = TrainConfig(...)`")
+    return config
+
+
+def with_overrides(config: Any, pairs: list[str]) -> Any:
+    """Applies `field=value` pairs; `a.b=3` reaches into nested configurations.
+
+    Raises:
+        ConfigError: an unknown field (the nearest is named) or a value of another type.
+    """
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {pair}: expected field=value")
+        config = _override(config, name.split("."), text, name)
+    return config
+
+
+def _override(config: Any, path: list[str], text: str, full: str) -> Any:
+    names = [f.name for f in dataclasses.fields(config)]
+    if path[0] not in names:
+        near = difflib.get_close_matches(path[0], names, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; fields: {', '.join(names)}"
+        raise ConfigError(f"--set {full}: no field {path[0]!r}{hint}")
+    old = getattr(config, path[0])
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(old):
+            raise ConfigError(f"--set {full}: {path[0]} has no fields of its own")
+        return dataclasses.replace(
+            config, **{path[0]: _override(old, path[1:], text, full)}
+        )
+    return dataclasses.replace(config, **{path[0]: _parse(old, text, full)})
+
+
+def _parse(old: Any, text: str, full: str) -> Any:
+    try:
+        if isinstance(old, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(old, tuple):
+            return tuple(part for part in text.split(",") if part)
+        if isinstance(old, int | float | str):
+            return type(old)(text)
+    except (ValueError, KeyError):
+        pass
+    raise ConfigError(f"--set {full}={text}: expected a {type(old).__name__}")

@@ -1,0 +1,184 @@
+"""From a run to the folder that ships: stored weights, tables, card, checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from codax.codecs.codec import Codec
+from codax.codecs.families import family
+from codax.codecs.weights import (
+    pack_tables,
+    pack_weights,
+    scale_tables,
+    static_tables,
+    weights_hash,
+    write_checkpoint,
+)
+from codax.errors import ConfigError, ModelError
+from codax.train.config import TrainConfig
+
+__all__ = ["check_estimate", "count_kmac", "export_weights", "pack_codec"]
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Stored weights and tables of `ema/...` and `fixed/...` arrays.
+
+    Raises:
+        ModelError: something is missing, not finite or beyond its range.
+    """
+    plain = {
+        path.partition("/")[2]: value
+        for path, value in arrays.items()
+        if path.startswith(("ema/", "fixed/"))
+    }
+    packed = pack_weights(plain)
+    try:
+        logit = float(plain["prior/shape/weight"])
+        spread = float(np.exp(plain["prior/shape/spread"]))
+    except KeyError as error:
+        raise ModelError(f"weights: {error} is missing") from error
+    packed |= pack_tables("scales", scale_tables(1 / (1 + np.exp(-logit)), spread))
+    for path in plain:
+        if path.endswith("_density/logits"):
+            base = path.removesuffix("logits")
+            name = base.split("/")[1].removesuffix("_density")
+            parts = [plain[base + part] for part in ("logits", "loc", "log_scale")]
+            packed |= pack_tables(name, static_tables(*parts))
+    return packed
+
+
+def export_weights(
+    arrays: Arrays,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    version: int = 1,
+    facts: Mapping[str, Any] | None = None,
+) -> Codec:
+    """Writes a checkpoint folder and loads it back, which checks exactness.
+
+    Args:
+        arrays: `ema/...` and `fixed/...`, as `weights.npz` holds them.
+        config: the run's configuration.
+        folder: the folder's parent, usually `checkpoints`.
+        version: N of `codec-preset-vN`.
+        facts: further fields of the card (hours, data, results).
+
+    Returns:
+        The codec, loaded from the new folder.
+
+    Raises:
+        ModelError: the weights break a bound.
+    """
+    packed = pack_codec(arrays)
+    name = f"{config.codec}-{config.preset}-v{version}"
+    card = {
+        "name": name,
+        "codec": config.codec,
+        "preset": config.preset,
+        "version": version,
+        "codec_id": family(config.codec).codec_id,
+        "weights_hash": weights_hash(packed).hex(),
+        "config": dataclasses.asdict(config.model),
+        "qualities": [0, 100],
+        **(facts or {}),
+    }
+    codec = Codec(packed, card)
+    card["kmac_per_pixel"] = count_kmac(codec)
+    card["parameters"] = int(
+        sum(v.size for k, v in packed.items() if not k.startswith("tables/"))
+    )
+    write_checkpoint(folder / name, packed, card)
+    return Codec.from_folder(folder / name)
+
+
+def count_kmac(codec: Codec) -> dict[str, float]:
+    """Thousands of multiply-adds a pixel, as XLA counts the compiled programs.
+
+    Half the floating point operations of a 768x512 picture's programs.
+    """
+    pixels = 768 * 512
+    grid = (32, 48)
+    model, config = codec.model, codec.config
+    quality = np.array([100], np.int32)
+    extent = np.array(grid, np.int32)
+
+    def kmac(function, *args) -> float:
+        cost = jax.jit(function).lower(*args).compile().cost_analysis()
+        return float(cost["flops"]) / 2 / pixels / 1000
+
+    x = np.zeros((1, 512, 768, 3), np.float32)
+    y = np.zeros((1, *grid, config.transforms.latents), np.float32)
+    analysis = kmac(lambda x, q, e: model.analysis(x, q, e), x, quality, extent)
+    synthesis = kmac(lambda y, q, e: model.synthesis(y, q, e), y, quality, extent)
+    state = {"z": np.zeros((1, 8, 12, codec.model.prior.channels.get("z", 1)))}
+    prior = 0.0
+    for step in model.prior.steps:
+        if step.network is None:
+            continue
+        shapes = {"y": y, "z": state["z"].astype(np.float32)}
+        reads = [
+            shapes.get(name)
+            if name in shapes
+            else np.zeros((1, *grid, model.prior.feature_channels), np.float32)
+            for name in step.reads
+        ]
+        prior += kmac(
+            lambda *a, step=step: step.network(model.prior, *a), *reads, quality, extent
+        )
+    return {
+        "encode": round(analysis + prior, 2),
+        "decode": round(synthesis + prior, 2),
+        "prior": round(prior, 2),
+    }
+
+
+def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> float:
+    """Compares the smooth estimate of training with real streams.
+
+    Args:
+        codec: the exported codec.
+        pictures: uint8[H W 3], sides multiples of 64.
+        quality: half steps.
+
+    Returns:
+        The largest relative difference over the pictures, beyond 64 bytes.
+
+    Raises:
+        ModelError: it exceeds 1 %.
+    """
+    worst = 0.0
+    estimate = jax.jit(lambda x, q: codec.rate(codec.analysis(x, q), q, None)[0])
+    for rgb in pictures:
+        x = rgb[None].astype(np.float32)
+        bits = estimate(x, np.array([quality], np.int32))
+        expected = float(sum(b[0] for b in bits.values())) / 8
+        size = len(codec.compress(rgb, quality))
+        worst = max(worst, (abs(size - expected) - 64) / size)
+    if worst > 0.01:
+        raise ModelError(
+            f"estimate and file sizes differ by {100 * worst:.2f} % + 64 bytes, "
+            "expected 1 %; what trains is not what codes"
+        )
+    return worst
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The fields of a run's configuration.
+
+    Raises:
+        ConfigError: the run has none.
+    """
+    try:
+        return json.loads((run / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{run}: no readable config.json: {error}") from error

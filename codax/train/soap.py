@@ -1,0 +1,221 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's factors, as an optax transformation.
+
+For a matrix G the factors L = E[G G^T] and R = E[G^T G] are tracked; their eigenvectors
+Q_L, Q_R give a rotated gradient Q_L^T G Q_R, in which Adam runs. The bases are refreshed
+every few steps by one power iteration and a QR decomposition. A side longer than
+`max_side` is not rotated; vectors and other arrays that are no matrices get plain Adam.
+Three-axis arrays of shape [k, a, b] with small k are k matrices. Matrices of one shape
+are worked on as a batch.
+
+Source: Vyas et al. 2024 (SOAP); for learned codecs Zhang and Zhu 2026, arXiv
+2601.20769. The first step only gathers the factors, as there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+__all__ = ["SoapState", "scale_by_soap"]
+
+
+class SoapState(NamedTuple):
+    """State: step count, moments by leaf, factors and bases by matrix shape."""
+
+    count: jax.Array
+    mean: optax.Updates
+    square: optax.Updates
+    left: dict[str, jax.Array]
+    right: dict[str, jax.Array]
+    left_basis: dict[str, jax.Array]
+    right_basis: dict[str, jax.Array]
+
+
+def _is_matrix(x: jax.Array) -> bool:
+    if x.ndim == 2:
+        return min(x.shape) > 16
+    return x.ndim == 3 and x.shape[0] <= 4 and min(x.shape[1:]) > 16
+
+
+def _groups(leaves: list[jax.Array]) -> dict[str, list[int]]:
+    """Indices of the matrix leaves by shape of their last two axes."""
+    groups: dict[str, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        if _is_matrix(leaf):
+            a, b = leaf.shape[-2:]
+            groups.setdefault(f"{a}x{b}", []).append(i)
+    return groups
+
+
+def _stack(leaves: list[jax.Array], members: list[int]) -> jax.Array:
+    return jnp.concatenate([_as_batch(leaves[i]) for i in members])
+
+
+def _as_batch(x: jax.Array) -> jax.Array:
+    return x.reshape(-1, *x.shape[-2:])
+
+
+def _unstack(stacked, leaves: list[jax.Array], members: list[int], out: list) -> None:
+    start = 0
+    for i in members:
+        count = _as_batch(leaves[i]).shape[0]
+        out[i] = stacked[start : start + count].reshape(leaves[i].shape)
+        start += count
+
+
+def _rotate(g, left, right):
+    """Q_L^T G Q_R; a basis of size zero stands for the identity."""
+    if left.size:
+        g = jnp.einsum("kar,kab->krb", left, g, precision="highest")
+    if right.size:
+        g = jnp.einsum("kab,kbc->kac", g, right, precision="highest")
+    return g
+
+
+def _rotate_back(g, left, right):
+    if left.size:
+        g = jnp.einsum("kab,kbc->kac", left, g, precision="highest")
+    if right.size:
+        g = jnp.einsum("kab,kcb->kac", g, right, precision="highest")
+    return g
+
+
+def _refresh(factor, basis):
+    """One power iteration and QR, columns sorted by the eigenvalues' estimates.
+
+    Returns the new basis and the order in which the old columns went in.
+    """
+    moved = jnp.einsum("kab,kbc->kac", factor, basis, precision="highest")
+    values = jnp.sum(basis * moved, 1)
+    order = jnp.argsort(-values, 1)
+    moved = jnp.take_along_axis(moved, order[:, None, :], 2)
+    return jnp.linalg.qr(moved)[0], order
+
+
+def scale_by_soap(
+    b1: float = 0.95,
+    b2: float = 0.95,
+    eps: float = 1e-8,
+    refresh_every: int = 10,
+    max_side: int = 400,
+) -> optax.GradientTransformation:
+    """Rescales updates by SOAP; multiply by minus the learning rate afterwards.
+
+    Args:
+        b1: decay of the mean.
+        b2: decay of the squares and of Shampoo's factors.
+        eps: added to the root of the squares.
+        refresh_every: steps between refreshes of the bases.
+        max_side: sides above it are not rotated.
+
+    Returns:
+        The transformation. Its first update is zero.
+    """
+
+    def init(params):
+        leaves = jax.tree.leaves(params)
+        left, right, left_basis, right_basis = {}, {}, {}, {}
+        for name, members in _groups(leaves).items():
+            a, b = (int(s) for s in name.split("x"))
+            k = sum(_as_batch(leaves[i]).shape[0] for i in members)
+            a, b = (s if s <= max_side else 0 for s in (a, b))
+            left[name], right[name] = jnp.zeros((k, a, a)), jnp.zeros((k, b, b))
+            left_basis[name] = jnp.tile(jnp.eye(a), (k, 1, 1))
+            right_basis[name] = jnp.tile(jnp.eye(b), (k, 1, 1))
+        zeros = lambda: jax.tree.map(jnp.zeros_like, params)  # noqa: E731
+        return SoapState(
+            jnp.zeros((), jnp.int32),
+            zeros(),
+            zeros(),
+            left,
+            right,
+            left_basis,
+            right_basis,
+        )
+
+    def update(updates, state, params=None):
+        del params
+        grads, treedef = jax.tree.flatten(updates)
+        first = state.count == 0
+        count = state.count + 1
+        mean = [
+            b1 * m + (1 - b1) * g
+            for m, g in zip(jax.tree.leaves(state.mean), grads, strict=True)
+        ]
+        square = list(jax.tree.leaves(state.square))
+        # The first step gathers the factors only: moments start at the second.
+        mean = [jnp.where(first, 0.0, m) for m in mean]
+        steps = jnp.maximum(count - 1, 1).astype(jnp.float32)
+        fix1, fix2 = 1 - b1**steps, 1 - b2**steps
+
+        def adam(m, v):
+            return (m / fix1) / (jnp.sqrt(v / fix2) + eps)
+
+        out: list = [None] * len(grads)
+        left, right = dict(state.left), dict(state.right)
+        bases_l, bases_r = dict(state.left_basis), dict(state.right_basis)
+        groups = _groups(grads)
+        in_group = {i for members in groups.values() for i in members}
+        for i, g in enumerate(grads):
+            if i not in in_group:
+                v = b2 * square[i] + (1 - b2) * g * g
+                square[i] = jnp.where(first, 0.0, v)
+                out[i] = adam(mean[i], square[i])
+        for name, members in groups.items():
+            ql, qr = bases_l[name], bases_r[name]
+            g, m = _stack(grads, members), _stack(mean, members)
+            v = _stack(square, members)
+            g_rot, m_rot = _rotate(g, ql, qr), _rotate(m, ql, qr)
+            v = jnp.where(first, 0.0, b2 * v + (1 - b2) * g_rot * g_rot)
+            step = _rotate_back(adam(m_rot, v), ql, qr)
+            _unstack(step, grads, members, out)
+            keep = jnp.where(first, 0.0, b2)
+            if ql.size:
+                outer = jnp.einsum("kab,kcb->kac", g, g, precision="highest")
+                left[name] = keep * left[name] + (1 - keep) * outer
+            if qr.size:
+                outer = jnp.einsum("kab,kac->kbc", g, g, precision="highest")
+                right[name] = keep * right[name] + (1 - keep) * outer
+            due = (state.count % refresh_every == 0) & ~first
+            ql, qr, v = _refresh_bases(first, due, left[name], right[name], ql, qr, v)
+            bases_l[name], bases_r[name] = ql, qr
+            _unstack(v, grads, members, square)
+        out = [jnp.where(first, 0.0, u) for u in out]
+        new = SoapState(
+            count,
+            jax.tree.unflatten(treedef, mean),
+            jax.tree.unflatten(treedef, square),
+            left,
+            right,
+            bases_l,
+            bases_r,
+        )
+        return jax.tree.unflatten(treedef, out), new
+
+    return optax.GradientTransformation(init, update)
+
+
+def _refresh_bases(first, due, left, right, ql, qr, v):
+    """Bases after this step: eigenvectors at first, a refresh when due."""
+
+    def start(args):
+        ql, qr, v = args
+        ql = jnp.linalg.eigh(left)[1][..., ::-1] if ql.size else ql
+        qr = jnp.linalg.eigh(right)[1][..., ::-1] if qr.size else qr
+        return ql, qr, v
+
+    def refresh(args):
+        ql, qr, v = args
+        if ql.size:
+            ql, order = _refresh(left, ql)
+            v = jnp.take_along_axis(v, order[:, :, None], 1)
+        if qr.size:
+            qr, order = _refresh(right, qr)
+            v = jnp.take_along_axis(v, order[:, None, :], 2)
+        return ql, qr, v
+
+    branch = jnp.where(first, 1, jnp.where(due, 2, 0))
+    return jax.lax.switch(branch, [lambda a: a, start, refresh], (ql, qr, v))

@@ -1,0 +1,57 @@
+"""The start of a run: networks that code like a transform coder fitted to the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.train.config import TrainConfig
+from codax.train.data import ResidentSet
+from codax.transforms.autoencoder import base_gain
+from codax.transforms.klt import block_order, fit_klt
+
+__all__ = ["sample_blocks", "start_networks"]
+
+BLOCKS = 40_000
+MIDDLE_QUALITY = 100
+
+
+def sample_blocks(resident: ResidentSet, count: int, seed: int) -> np.ndarray:
+    """Random 16x16x3 blocks of a set, float32[count 768], (row, column, channel)."""
+    random = np.random.default_rng(seed)
+    area = resident.heights.astype(np.float64) * resident.widths
+    pictures = random.choice(len(area), count, p=area / area.sum())
+    out = np.empty((count, 16, 16, 3), np.float32)
+    for i, p in enumerate(pictures):
+        h, w, start = resident.heights[p], resident.widths[p], resident.offsets[p]
+        top, left = random.integers(0, [max(h - 16, 0) + 1, max(w - 16, 0) + 1])
+        rows = np.minimum(np.arange(top, top + 16), h - 1)
+        columns = np.minimum(np.arange(left, left + 16), w - 1)
+        out[i] = resident.flat[start + rows[:, None] * w + columns]
+    return out.reshape(count, 768)
+
+
+def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:
+    """Makes a codec's networks and sets the transform coder into them.
+
+    Returns:
+        The `nnx` module, ready to train.
+    """
+    from codax.codecs.families import family
+
+    model = family(config.codec).networks(config.model, rngs=nnx.Rngs(config.seed))
+    latents = config.model.transforms.latents
+    blocks = sample_blocks(resident, BLOCKS, config.seed)
+    colour, matrix, std = fit_klt(blocks, latents)
+    model.g_a.mean[...] = jnp.asarray(colour)
+    model.g_s.mean[...] = jnp.asarray(colour)
+    model.g_a.klt[...] = jnp.asarray(matrix)
+    model.g_s.klt[...] = jnp.asarray(matrix.T[:, block_order()])
+    model.g_s.std[...] = jnp.asarray(std)
+    if hasattr(model, "h_a"):
+        model.h_a.std[...] = jnp.asarray(std)
+    model.prior.set_scale(std * float(base_gain(float(MIDDLE_QUALITY))))
+    return model

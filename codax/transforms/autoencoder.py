@@ -1,0 +1,254 @@
+"""The pair of transforms of the autoencoder family, and the hyper-analysis.
+
+Both are a linear transform (KLT of 16x16x3 blocks) with a network beside it that works
+at 1/8 and 1/16 of the picture's size:
+
+    analysis   x --s2d8--> 1x1 -> blocks(1/8) --s2d2--> 1x1 -> blocks(1/16) -> 1x1 --+
+               x --s2d16--> KLT --------------------------------------- * gain(q) ---+-> y
+    synthesis  y / gain(q) --> KLT^T --d2s2--> linear picture at 1/8 -+----------------+
+               y --> 1x1 -> blocks(1/16) -> 1x1 --d2s2--------------+                  |
+                                        blocks(1/8) -> 1x1 -----------------------------+-> x
+
+The networks' last layers start at zero, so the first step codes like a plain transform
+coder. The linear reconstruction is fed to the synthesis's blocks, which makes
+deblocking a local matter. Vectors per quality scale features and latents: one set of
+weights covers all qualities.
+
+Source: block design of DCVC-RT/UF (Jia et al. 2025, 2026); gain vectors: Cui et al.
+2021; linear path beside the network: AuxT (Li et al. 2025). The transform-coder start
+is this project's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.transforms.layers import (
+    Block,
+    Dense,
+    Fixed,
+    depth_to_space,
+    hard_wsilu,
+    space_to_depth,
+)
+
+__all__ = [
+    "QUALITY_ANCHORS",
+    "Analysis",
+    "HyperAnalysis",
+    "Synthesis",
+    "TransformWidths",
+    "base_gain",
+    "lmbda_of_quality",
+]
+
+QUALITY_ANCHORS = 14
+QUALITY_SPACING = 16
+PIXEL_SCALE = 1.0 / 64.0
+LMBDA_LOW, LMBDA_HIGH = 0.0008, 0.25
+
+
+def lmbda_of_quality(quality: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    """Lambda for MSE on the 0..255 scale, of a quality in half steps 0..200."""
+    return LMBDA_LOW * (LMBDA_HIGH / LMBDA_LOW) ** (quality / 200.0)
+
+
+def base_gain(quality: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    """One over the quantiser step that lambda asks for at high rate.
+
+    With D = step**2 / 12 and dR/dD at its optimum, step = sqrt(18 / (ln 2 * lambda)) for
+    coefficients of an orthonormal transform of pixels 0..255.
+    """
+    lmbda = lmbda_of_quality(quality)
+    return (np.log(2.0) * lmbda / 18.0) ** 0.5
+
+
+def _interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
+    """Linear interpolation between quality anchors: [14 C], int[N] -> [N 1 1 C]."""
+    row = quality // QUALITY_SPACING
+    rest = (quality - row * QUALITY_SPACING).astype(jnp.float32) / QUALITY_SPACING
+    low, high = jnp.take(table, row, 0), jnp.take(table, row + 1, 0)
+    mixed = low * (1.0 - rest[:, None]) + high * rest[:, None]
+    return mixed[:, None, None, :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformWidths:
+    """Widths and depths of the transforms."""
+
+    latents: int = 320
+    """Channels of y, at 1/16."""
+    fine: int = 96
+    """Channels at 1/8."""
+    coarse: int = 192
+    """Channels at 1/16."""
+    analysis_fine: int = 3
+    """Blocks of the analysis at 1/8."""
+    analysis_coarse: int = 1
+    """Blocks of the analysis at 1/16."""
+    synthesis_coarse: int = 1
+    """Blocks of the synthesis at 1/16."""
+    synthesis_fine: int = 4
+    """Blocks of the synthesis at 1/8."""
+
+    @property
+    def analysis_halo(self) -> int:
+        """How far, in cells of 1/16 (a multiple of 4), a latent looks."""
+        return _multiple_of_4(self.analysis_coarse + (self.analysis_fine + 1) // 2)
+
+    @property
+    def synthesis_halo(self) -> int:
+        """How far, in cells of 1/16 (a multiple of 4), a pixel looks."""
+        return _multiple_of_4(self.synthesis_coarse + (self.synthesis_fine + 1) // 2)
+
+
+def _multiple_of_4(n: int) -> int:
+    return -(-n // 4) * 4
+
+
+class _Blocks(nnx.Module):
+    """A run of blocks."""
+
+    def __init__(self, count: int, channels: int, *, rngs: nnx.Rngs):
+        self.count = count
+        for i in range(count):
+            setattr(self, f"block{i}", Block(channels, rngs=rngs))
+
+    def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
+        for i in range(self.count):
+            x = getattr(self, f"block{i}")(x, extent)
+        return x
+
+
+class LogGain(nnx.Module):
+    """Gains of the latents per quality: exp of an interpolated log, [14 M].
+
+    The parameter holds the deviation from the fixed `base_gain`, zero at the start.
+    """
+
+    def __init__(self, latents: int):
+        """Starts at the base gain for every channel."""
+        self.deviation = nnx.Param(jnp.zeros((QUALITY_ANCHORS, latents)))
+
+    def __call__(self, quality: jax.Array) -> jax.Array:
+        """Returns float32[N 1 1 M], latent steps per unit of the linear transform."""
+        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        return base * jnp.exp(_interpolate(self.deviation[...], quality))
+
+
+class Analysis(nnx.Module):
+    """Picture to latents: float32[N H W 3] 0..255 -> y: float32[N H/16 W/16 M]."""
+
+    def __init__(self, widths: TransformWidths, *, rngs: nnx.Rngs):
+        """Makes the transform with a random KLT; see `fit_klt`."""
+        self.klt = nnx.Param(jnp.zeros((768, widths.latents)))
+        self.mean = Fixed(jnp.full((3,), 128.0))
+        self.gain = LogGain(widths.latents)
+        self.enter = Dense(192, widths.fine, rngs=rngs)
+        self.fine = _Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
+        self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
+        self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs)
+        self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
+        ratio = base_gain(16.0 * np.arange(QUALITY_ANCHORS)) / base_gain(100.0)
+        self.coarse_quality = nnx.Param(
+            jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
+        )
+        self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=0.0)
+
+    def __call__(
+        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
+        """Applies the transform.
+
+        Args:
+            x: float32[N H W 3], 0..255, H and W multiples of 16.
+            quality: int32[N], half steps 0..200.
+            extent: int32[2], rows and columns at 1/16 that belong to the picture, or
+                None: the networks see zeros beyond, as at the borders of the array.
+
+        Returns:
+            y: float32[N H/16 W/16 M], in latent steps.
+        """
+        centred = x - self.mean[...]
+        linear = jnp.dot(
+            space_to_depth(centred, 16), self.klt[...], precision="highest"
+        )
+        f = self.enter(space_to_depth(centred * PIXEL_SCALE, 8))
+        fine_extent = None if extent is None else 2 * extent
+        f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
+        f = self.coarse(self.down(space_to_depth(f, 2)), extent)
+        f = hard_wsilu(f) * _interpolate(self.coarse_quality[...], quality)
+        return linear * self.gain(quality) + self.leave(f)
+
+
+class Synthesis(nnx.Module):
+    """Latents to picture: y: float32[N h w M] -> float32[N 16h 16w 3], about 0..255."""
+
+    def __init__(self, widths: TransformWidths, *, rngs: nnx.Rngs):
+        """Makes the transform with a random KLT; see `fit_klt`."""
+        self.klt = nnx.Param(jnp.zeros((widths.latents, 768)))
+        self.mean = Fixed(jnp.full((3,), 128.0))
+        self.gain = LogGain(widths.latents)
+        self.std = Fixed(jnp.ones((widths.latents,)))
+        self.enter = Dense(widths.latents, widths.coarse, rngs=rngs)
+        self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
+        self.coarse_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.coarse)))
+        self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs)
+        self.feed = Dense(192, widths.fine, rngs=rngs)
+        self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
+        ratio = base_gain(100.0) / base_gain(16.0 * np.arange(QUALITY_ANCHORS))
+        self.fine_quality = nnx.Param(
+            jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
+        )
+        self.leave = Dense(widths.fine, 192, rngs=rngs, gain=0.0)
+
+    def __call__(
+        self, y: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
+        """Applies the transform.
+
+        Args:
+            y: float32[N h w M], in latent steps.
+            quality: int32[N], half steps 0..200.
+            extent: as for `Analysis`.
+
+        Returns:
+            x: float32[N 16h 16w 3], about 0..255.
+        """
+        unscaled = y / self.gain(quality)
+        linear = jnp.dot(unscaled, self.klt[...], precision="highest")
+        linear = depth_to_space(linear, 2)
+        f = self.enter(unscaled / self.std[...])
+        f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
+        f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
+        f = self.fine(f, None if extent is None else 2 * extent)
+        f = hard_wsilu(f) * _interpolate(self.fine_quality[...], quality)
+        out = linear + self.leave(f) / PIXEL_SCALE
+        return depth_to_space(out, 8) + self.mean[...]
+
+
+class HyperAnalysis(nnx.Module):
+    """Latents to side information: y at 1/16 -> z: float32[N h/4 w/4 Cz] at 1/64."""
+
+    def __init__(self, latents: int, channels: int, side: int, *, rngs: nnx.Rngs):
+        """Makes the transform; `std` is set when the KLT is fitted."""
+        self.std = Fixed(jnp.ones((latents,)))
+        self.enter = Dense(latents, channels, rngs=rngs)
+        self.down1 = Dense(4 * channels, channels, rngs=rngs)
+        self.block = Block(channels, rngs=rngs)
+        self.down2 = Dense(4 * channels, side, rngs=rngs)
+        self.scale = nnx.Param(jnp.ones((QUALITY_ANCHORS, side)))
+
+    def __call__(self, y: jax.Array, quality: jax.Array) -> jax.Array:
+        """Applies the transform; h and w are multiples of 4."""
+        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        f = jnp.clip(y / (base * self.std[...]), -8.0, 8.0)
+        f = hard_wsilu(self.enter(f))
+        f = self.block(self.down1(space_to_depth(f, 2)))
+        f = self.down2(space_to_depth(hard_wsilu(f), 2))
+        return f * _interpolate(self.scale[...], quality)
