@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 import types
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from fake_codec import install
 from PIL import Image
 
-from codax.cli import main, runtime
+from codax.cli import common, main, runtime
 from codax.codecs import container
 
 
@@ -271,3 +272,24 @@ def test_info_and_models(photo, capsys):
     assert "CC0-1.0" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["codec_id"] == 250
+
+
+def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys):
+    good = codec.compress
+
+    def slow(rgb, quality):
+        time.sleep(0.2)
+        return good(rgb, quality)
+
+    monkeypatch.setattr(codec, "compress", slow)
+    monkeypatch.setattr(common, "_PATIENCE", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["encode", "photo.png"]) == 0
+    assert "encoding 1 of 1" not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["encode", "photo.png", "-f"]) == 0
+    assert "encoding 1 of 1: photo.png (the first of a size is compiled)" in (
+        capsys.readouterr().err
+    )
+    assert main(["encode", "photo.png", "-f", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

@@ -258,3 +258,13 @@ def test_long_rows_are_coded_in_blocks():
     assert np.array_equal(decode_bytes(data, values.size), values)
     with pytest.raises(FormatError):
         decode_bytes(data, values.size // 2)
+
+
+def test_lab_profile_is_applied_and_dropped():
+    image = sample("LAB")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    image.info["icc_profile"] = profile
+    picture = from_image(image)
+    assert picture.icc == b""
+    error = picture.rgb.astype(float) - np.asarray(sample("RGB"))
+    assert np.sqrt(np.mean(error**2)) < 3
