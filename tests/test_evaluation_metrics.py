@@ -1,6 +1,8 @@
 """Metrics against independent implementations, and their edges."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ from scipy.signal import fftconvolve
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from codax.errors import ImageError
+from codax.evaluation.bdrate import bd_rate
+from codax.evaluation.classical import classical
+from codax.evaluation.curves import Curve, published
 from codax.evaluation.metrics import ms_ssim, ms_ssim_db, psnr, ssim
+from codax.evaluation.sweep import find_pictures, open_picture
 
 
 def pictures(height, width, noise, seed=0):
@@ -124,3 +130,29 @@ def test_ssim_of_a_tiny_picture_is_refused():
     tiny = np.zeros((8, 30, 3), np.uint8)
     with pytest.raises(ImageError, match="at least 11"):
         ssim(tiny, tiny)
+
+
+def test_anchors_on_kodak_are_near_their_known_places():
+    """JPEG at +170 % of VTM; needs the pictures, a few seconds."""
+    folder = Path(os.environ.get("CODAX_DATA", "")) / "kodak"
+    if "CODAX_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("CODAX_DATA names no folder with kodak/ in it")
+    codec = classical("jpeg")
+    pictures = [open_picture(path) for path in find_pictures(folder)]
+    assert len(pictures) == 24
+    bpp, db = [], []
+    for quality in codec.qualities:
+        files = [codec.encode(picture, quality) for picture in pictures]
+        rates = [
+            len(f) * 8 / (p.width * p.height)
+            for f, p in zip(files, pictures, strict=True)
+        ]
+        values = [
+            psnr(np.asarray(p), np.asarray(codec.decode(f)))
+            for f, p in zip(files, pictures, strict=True)
+        ]
+        bpp.append(float(np.mean(rates)))
+        db.append(float(np.mean(values)))
+    curve = Curve(name="jpeg", metric="psnr", bpp=tuple(bpp), db=tuple(db))
+    rate = bd_rate(published("compressai/vtm"), curve)
+    assert rate.percent == pytest.approx(170, abs=2)

@@ -1,0 +1,93 @@
+"""tools/results.py: a page of tables from stored rows."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from codax.evaluation.summary import as_json, summarise
+from codax.evaluation.sweep import write_csv
+
+TOOL = Path(__file__).parents[1] / "tools" / "results.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("results_tool", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows_of(codec, factor):
+    """Rows of an invented codec, whose files are `factor` times those of jpeg."""
+    return [
+        {
+            "picture": f"kodim0{picture}.png",
+            "codec": codec,
+            "quality": float(quality),
+            "width": 768,
+            "height": 512,
+            "bytes": 1000 * quality,
+            "bpp": factor * (1 + picture / 10) * 0.1 * 2**step,
+            "psnr": 27.0 + 3.5 * step,
+            "ms_ssim": 1 - 10 ** -(0.9 + 0.3 * step),
+            "ssim": None,
+            "encode_s": 0.25,
+            "decode_s": 0.125,
+            "settings": {"quality": codec},
+            "commit": "0123456789ab",
+            "machine": "abacus",
+        }
+        for picture in range(3)
+        for step, quality in enumerate((10, 30, 50, 70, 90))
+    ]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    for name in ("zoo", "kodak"):
+        rows = rows_of("jpeg", 1.0) + rows_of("mine-tiny-v1", 0.8)
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        write_csv(rows, folder / "rows.csv")
+        facts = {
+            "command": "codax evaluate x", "commit": "0123456789ab",
+            "machine": "abacus", "data": name, "pictures": "3",
+        }  # fmt: skip
+        run = as_json(summarise(rows, "jpeg"), "jpeg", facts)
+        (folder / "run.json").write_text(json.dumps(run))
+    return tmp_path
+
+
+def test_page_holds_the_figures_of_the_rows(tool, stored, monkeypatch):
+    out = stored / "RESULTS.md"
+    monkeypatch.setattr(
+        sys, "argv", ["results.py", "--rows", str(stored / "results"), "-o", str(out)]
+    )
+    tool.main()
+    text = out.read_text()
+    kodak, zoo = text.split("## zoo")
+    assert "| mine-tiny-v1 | -20.0 % |" in zoo
+    assert "VTM" not in zoo
+    assert "| mine-tiny-v1 | -20.0 % |" in kodak
+    assert "mean-scale hyperprior" in kodak
+    assert "| `compressai/hm` | +25.9 % |" in kodak
+    assert "commit 0123456789ab, abacus" in zoo
+    assert "### Curve of mine-tiny-v1" in zoo
+    assert "| mine-tiny-v1 | 0.09 to 1.41 | 0.250 | 0.125 |" in zoo
+
+
+def test_rows_survive_storing(tool, stored):
+    rows, run = tool.read_set(stored / "results" / "zoo")
+    fresh = summarise(rows_of("jpeg", 1.0) + rows_of("mine-tiny-v1", 0.8), "jpeg")
+    assert summarise(rows, "jpeg")[1].bd == fresh[1].bd
+    assert run["codecs"][1]["settings"] == {"quality": "mine-tiny-v1"}
+
+
+def test_no_rows_is_a_clear_message(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["results.py", "--rows", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"no rows\.csv"):
+        tool.main()

@@ -1,0 +1,264 @@
+"""Writes RESULTS.md from stored rows, so that every figure in it can be made again.
+
+    codax evaluate kodak/ --codecs quadtree-tiny,jpeg,... -o report/
+    cp report/rows.csv report/run.json results/kodak/
+    python tools/results.py
+
+Each folder of `results/` is one set of pictures: `rows.csv` holds a line for each file
+that was made, `run.json` the settings, the commit and the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from codax.codecs.cards import find_card
+from codax.errors import CodaxError
+from codax.evaluation.bdrate import INTERVALS, METHOD, bd_rate
+from codax.evaluation.classical import CLASSICAL
+from codax.evaluation.curves import published
+from codax.evaluation.summary import CodecSummary, summarise
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST_SETS = ("kodak", "gb82", "second")
+ANCHORS = ("jpeg", "webp", "avif", "avif-ssim", "jpeg2000", "jxl")
+PUBLISHED = {
+    "compressai/vtm": "VTM",
+    "compressai/bpg_444_x265_ycbcr": "BPG 4:4:4",
+    "compressai-8bit/bmshj2018-hyperprior_mse": "scale hyperprior",
+    "compressai-8bit/mbt2018-mean_mse": "mean-scale hyperprior",
+}
+# Drawn from their authors' figures beside our own codecs, against VTM.
+COMPARED = (
+    "compressai/hm",
+    "compressai/av1",
+    "compressai/bpg_444_x265_ycbcr",
+    "compressai-8bit/bmshj2018-factorized_mse",
+    "compressai-8bit/bmshj2018-hyperprior_mse",
+    "compressai-8bit/mbt2018-mean_mse",
+    "compressai-8bit/mbt2018_mse",
+    "compressai-8bit/cheng2020-attn_mse",
+    "evc/EncS_DecS",
+    "compressai/paper-elic2022_mse",
+    "cool-chic/v5.0",
+)
+TITLES = {
+    "kodak": "Kodak (24 pictures, 768x512)",
+    "gb82": "gb82 (25 photographs, 576x576)",
+    "second": "Second set (12 photographs of CLIC 2025, longest side 2048)",
+}
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Reads the stored rows and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=Path, default=ROOT / "results")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "RESULTS.md")
+    args = parser.parse_args()
+    stored = {path.parent.name: path.parent for path in args.rows.glob("*/rows.csv")}
+    if not stored:
+        raise SystemExit(f"results.py: no rows.csv in the folders of {args.rows}")
+    names = [name for name in FIRST_SETS if name in stored]
+    names += sorted(stored.keys() - set(names))
+    parts = [_head()]
+    for name in names:
+        parts += _set_of(name, *read_set(stored[name]))
+    args.output.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def read_set(folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of one set, with numbers as numbers and settings put back."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    settings = {codec["codec"]: codec["settings"] for codec in run["codecs"]}
+    rows: list[Row] = []
+    with (folder / "rows.csv").open(newline="", encoding="utf-8") as lines:
+        for line in csv.DictReader(lines):
+            row: Row = {
+                key: value if key in ("picture", "codec") else _number(value)
+                for key, value in line.items()
+            }
+            rows.append({**row, "settings": settings[row["codec"]]})
+    return rows, run
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _head() -> str:
+    ranges = ", ".join(
+        f"{low:g} to {high:g} dB of {'PSNR' if m == 'psnr' else 'MS-SSIM'}"
+        for m, (low, high) in INTERVALS.items()
+    )
+    return f"""# Results
+
+Written by `python tools/results.py` from the rows in `results/`; not edited by hand.
+Rates are sizes of files times eight over pixels; PSNR and MS-SSIM are over RGB of the
+8-bit pictures decoded from those files, a picture at a time, then averaged.
+BD-rate: {METHOD}, over {ranges}, of the mean curves. It is the change of the file size
+at equal quality: below 0, the codec in the row makes smaller files than the anchor in
+the column. A range in brackets is the part of the interval that the curve spans, where
+it does not span it all. Published curves are of `codax/evaluation/published.json`,
+on Kodak only; their VTM is easier to beat by 1 to 2 % than VTM 17.
+
+Seconds are medians of a picture, with compilation before and reading of the picture
+left out; the machine was shared with other work."""
+
+
+def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
+    """The chapter of one set of pictures."""
+    present = [anchor for anchor in ANCHORS if any(r["codec"] == anchor for r in rows)]
+    against = {anchor: summarise(rows, anchor) for anchor in present}
+    kodak = name == "kodak"
+    if kodak:
+        against |= {anchor: summarise(rows, anchor) for anchor in PUBLISHED}
+    first = against.get("compressai/vtm") or next(iter(against.values()))
+    codecs = sorted(first, key=_order)
+    parts = [f"\n## {TITLES.get(name, name)}\n", _conditions(run)]
+    parts += ["\n### BD-rate by PSNR\n", _bd_table(codecs, against, "psnr")]
+    parts += ["\n### BD-rate by MS-SSIM\n", _bd_table(codecs, against, "ms_ssim")]
+    if kodak:
+        parts += ["\n### Published codecs against VTM\n", _published_table()]
+    if "jpeg" in against:
+        parts += [
+            "\n### Single pictures, against JPEG\n",
+            _picture_table(against["jpeg"]),
+        ]
+    parts += ["\n### Speed and cost\n", _speed_table(codecs)]
+    parts += [_curve_table(c) for c in codecs if c.name not in CLASSICAL]
+    parts += ["\n### Settings\n", _settings(run)]
+    return parts
+
+
+def _order(summary: CodecSummary) -> float:
+    rate = summary.bd.get("psnr")
+    return rate.percent if rate and rate.percent is not None else float("inf")
+
+
+def _conditions(run: dict[str, Any]) -> str:
+    facts = run["conditions"]
+    return (
+        f"Command: `{facts['command']}`  \nPage made at commit {facts['commit']} on "
+        f"{facts['machine']}; data: {facts['data']}, {facts['pictures']} pictures."
+    )
+
+
+def _bd_table(
+    codecs: list[CodecSummary], against: dict[str, list[CodecSummary]], metric: str
+) -> str:
+    """A row for each codec, a column for each anchor."""
+    cells = {
+        (anchor, summary.name): summary.bd.get(metric)
+        for anchor, summaries in against.items()
+        for summary in summaries
+    }
+    lines = []
+    for codec in codecs:
+        found = [cells[anchor, codec.name] for anchor in against]
+        texts = [
+            "" if anchor == codec.name else str(rate) if rate else "none"
+            for anchor, rate in zip(against, found, strict=True)
+        ]
+        lines.append([codec.name, *texts])
+    return _table(["codec", *(PUBLISHED.get(a, a) for a in against)], lines)
+
+
+def _published_table() -> str:
+    lines = []
+    for curve_id in COMPARED:
+        texts = []
+        for metric in INTERVALS:
+            anchor, test = (published(i, metric) for i in ("compressai/vtm", curve_id))
+            texts.append(str(bd_rate(anchor, test)) if anchor and test else "none")
+        lines.append([f"`{curve_id}`", *texts])
+    return _table(["published curve", "PSNR", "MS-SSIM"], lines)
+
+
+def _picture_table(summaries: list[CodecSummary]) -> str:
+    lines = []
+    for summary in sorted(summaries, key=_order):
+        pictures = summary.by_picture
+        if pictures is None or summary.name == "jpeg":
+            continue
+        values = pictures.pictures
+        best, worst = (
+            min(values, key=values.__getitem__),
+            max(values, key=values.__getitem__),
+        )
+        lines.append(
+            [
+                summary.name,
+                f"{pictures.mean:+.1f} %",
+                f"{pictures.low:+.1f} to {pictures.high:+.1f} %",
+                f"{values[best]:+.1f} % ({best})",
+                f"{values[worst]:+.1f} % ({worst})",
+            ]
+        )
+    return _table(
+        ["codec", "mean of BD-rates", "95 % bootstrap interval", "best", "worst"], lines
+    )
+
+
+def _speed_table(codecs: list[CodecSummary]) -> str:
+    lines = []
+    for codec in codecs:
+        curve = codec.curves["psnr"]
+        cost = ["", ""]
+        try:
+            card = find_card(codec.name)
+        except CodaxError:
+            pass  # Not one of ours, or no longer shipped.
+        else:
+            macs = card.kmac_per_pixel
+            cost = [
+                " / ".join(f"{macs[k]:.1f}" for k in ("encode", "decode") if k in macs),
+                f"{card.size / 1e6:.1f}" if card.size else "",
+            ]
+        lines.append(
+            [
+                codec.name,
+                f"{curve.bpp[0]:.2f} to {curve.bpp[-1]:.2f}",
+                f"{codec.encode_s:.3f}",
+                f"{codec.decode_s:.3f}",
+                *cost,
+            ]
+        )
+    heads = ["codec", "bpp", "encode s", "decode s", "kMAC/pixel enc / dec", "MB"]
+    return _table(heads, lines)
+
+
+def _curve_table(codec: CodecSummary) -> str:
+    """The points of a codec of codax."""
+    similarity = codec.curves.get("ms_ssim")
+    decibels = similarity.db if similarity else [None] * len(codec.curves["psnr"].db)
+    curve = codec.curves["psnr"]
+    lines = [
+        [f"{bpp:.4f}", f"{db:.2f}", "" if other is None else f"{other:.2f}"]
+        for bpp, db, other in zip(curve.bpp, curve.db, decibels, strict=True)
+    ]
+    table = _table(["bpp", "PSNR dB", "MS-SSIM dB"], lines)
+    return f"\n### Curve of {codec.name}\n\n{table}"
+
+
+def _settings(run: dict[str, Any]) -> str:
+    lines = []
+    for codec in run["codecs"]:
+        lines.append(f"* `{codec['codec']}`: `{json.dumps(codec['settings'])}`")
+        lines += [f"  * {text}" for text in (*codec["measured"], *codec["notes"])]
+    return "\n".join(lines)
+
+
+def _table(heads: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    ruler = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, ruler, *lines])
+
+
+if __name__ == "__main__":
+    main()
