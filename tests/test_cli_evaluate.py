@@ -10,13 +10,6 @@ from PIL import Image
 import codax.cli
 
 
-@pytest.fixture(autouse=True)
-def commands(monkeypatch):
-    """Both commands, in whatever order the program lists its own."""
-    names = dict.fromkeys([*codax.cli.COMMANDS, "evaluate", "compare"])
-    monkeypatch.setattr(codax.cli, "COMMANDS", tuple(names))
-
-
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "in").mkdir()

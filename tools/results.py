@@ -105,7 +105,9 @@ BD-rate: {METHOD}, over {ranges}, of the mean curves. It is the change of the fi
 at equal quality: below 0, the codec in the row makes smaller files than the anchor in
 the column. A range in brackets is the part of the interval that the curve spans, where
 it does not span it all. Published curves are of `codax/evaluation/published.json`,
-on Kodak only; their VTM is easier to beat by 1 to 2 % than VTM 17.
+on Kodak only; their VTM is easier to beat by 1 to 2 % than VTM 17. `jpeg2000` aims at a
+rate and not at a quality, which flatters its mean curve where pictures differ much; see
+its single pictures.
 
 Seconds are medians of a picture, with compilation before and reading of the picture
 left out; the machine was shared with other work."""
