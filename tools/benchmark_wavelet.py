@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -71,7 +72,7 @@ def main() -> None:
     print(
         f"{args.side}x{args.side}, {args.levels} levels, ms; jax {jax.__version__} on "
         f"{jax.devices()[0].platform}, {os.cpu_count()} cores; "
-        f"PyWavelets {pywt.__version__}; load {os.getloadavg()[0]:.1f}\n"
+        f"PyWavelets {version('PyWavelets')}; load {os.getloadavg()[0]:.1f}\n"
     )
     print("| wavelet | border | direction | PyWavelets | codax | ratio | codax int32 |")
     print("|---|---|---|---|---|---|---|")
