@@ -1,0 +1,48 @@
+"""The notebooks: short, stored with their outputs, and running from start to end."""
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from codax.codecs.cards import list_cards
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def needs_weights():
+    if not list_cards():
+        pytest.skip("no trained codec in checkpoints/")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_lesson_is_short_and_has_a_question_and_a_conclusion(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert sum(cell.cell_type == "code" for cell in cells) <= 12
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "**Question.**" in text
+    assert "**Conclusion.**" in text
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_outputs_are_stored(path):
+    needs_weights()
+    cells = nbformat.read(path, as_version=4).cells
+    counts = [cell.execution_count for cell in cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1)), "run tools/run_notebooks.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+# The kernel's client warns of its own event loop and sockets.
+@pytest.mark.filterwarnings("default")
+def test_notebook_runs(path):
+    needs_weights()
+    spec = importlib.util.spec_from_file_location(
+        "run_notebooks", ROOT / "tools" / "run_notebooks.py"
+    )
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.run_notebook(path)
