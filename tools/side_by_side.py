@@ -9,13 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from codax.evaluation.metrics import psnr
+
 CAPTION = 24
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """PSNR in dB of two uint8 pictures, over all samples."""
-    error = np.mean((first.astype(np.float64) - second.astype(np.float64)) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def side_by_side(pictures: list[Image.Image], captions: list[str]) -> Image.Image:
