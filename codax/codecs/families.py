@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codax.codecs.quadtree import Quadtree, QuadtreeConfig
+from codax.codecs.channelwise import ChannelwiseConfig, channelwise
+from codax.codecs.factorized import FactorizedConfig, factorized
+from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
+from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.errors import ConfigError
 
 __all__ = ["FAMILIES", "Family", "family"]
@@ -18,16 +22,19 @@ class Family:
     Attributes:
         codec_id: the byte in a file's header; never reused.
         config: its configuration, a frozen dataclass.
-        networks: its module, made by `networks(config, rngs=...)`.
+        networks: makes its module, `networks(config, rngs=...)`.
     """
 
     codec_id: int
     config: type[Any]
-    networks: type[Any]
+    networks: Callable[..., Any]
 
 
 FAMILIES: dict[str, Family] = {
-    "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=Quadtree),
+    "factorized": Family(codec_id=1, config=FactorizedConfig, networks=factorized),
+    "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
+    "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
+    "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
 }
 
 

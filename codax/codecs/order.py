@@ -112,11 +112,16 @@ def rate(
         else:
             cost = prior.shape.bits(seen - mean, index)
         bits[step.name] = cost.sum((1, 2, 3))
-        stored = hat if step.target == "z" else hat * 16.0
+        stored = hat * _unit(step)
         state[step.target] = step.put(state[step.target], stored)
     decoded = {name: state[name] for name in latents}
     decoded["y"] = decoded["y"] / 16.0
     return bits, decoded
+
+
+def _unit(step: Step) -> int:
+    """State units in a latent step: y is kept in sixteenths, z in steps."""
+    return 1 if step.target == "z" else 16
 
 
 def _round(residual: jax.Array, offset: float) -> jax.Array:
@@ -157,9 +162,10 @@ def encode(
         values = np.zeros_like(value)
         own = np.s_[0, :rows, :columns]
         if step.network is None:
-            symbols = np.round(value[own]).astype(np.int32)
+            limit = LATENT_LIMIT // 16
+            symbols = np.clip(np.round(value[own]), -limit, limit).astype(np.int32)
             index = np.broadcast_to(np.arange(symbols.shape[-1]), symbols.shape)
-            values[own] = symbols
+            values[own] = symbols * _unit(step)
         else:
             mean16, index = (a[own].astype(np.int32) for a in run(step, state))
             symbols = np.round(value[own] - mean16 / 16.0).astype(np.int32)
@@ -209,7 +215,7 @@ def decode(
             shape = values[own].shape
             index = np.broadcast_to(np.arange(shape[-1]), shape)
             symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
-            values[own] = symbols
+            values[own] = np.clip(symbols * _unit(step), -LATENT_LIMIT, LATENT_LIMIT)
         else:
             mean16, index = (a[own].astype(np.int32) for a in run(step, state))
             symbols = coder.get(index.ravel(), tables[step.target])

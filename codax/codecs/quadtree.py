@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.order import Step
 from codax.entropy.domain import HEAD_LIMIT, LatentDomain
 from codax.entropy.exact import UNIT, ExactDense, check_module
@@ -39,14 +40,9 @@ from codax.entropy.tables import (
     ScaleShape,
     StaticDensity,
 )
-from codax.transforms.autoencoder import (
-    Analysis,
-    HyperAnalysis,
-    Synthesis,
-    TransformWidths,
-)
+from codax.transforms.autoencoder import TransformWidths
 
-__all__ = ["Quadtree", "QuadtreeConfig", "QuadtreePrior"]
+__all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
 
 Array = jax.Array | np.ndarray
 QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
@@ -236,26 +232,9 @@ class QuadtreePrior(nnx.Module):
         return mean, self.domain.index(raw, quality, exact=exact)
 
 
-class Quadtree(nnx.Module):
-    """Transforms and prior of the codec."""
-
-    def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
-        """Makes the codec's networks."""
-        t = config.transforms
-        self.g_a = Analysis(t, rngs=rngs)
-        self.g_s = Synthesis(t, rngs=rngs)
-        self.h_a = HyperAnalysis(t.latents, config.hyper, config.side, rngs=rngs)
-        self.prior = QuadtreePrior(config, rngs=rngs)
-
-    def analysis(
-        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        """Latents of pictures float32[N H W 3] 0..255, sides multiples of 64."""
-        y = self.g_a(x, quality, extent)
-        return {"y": y, "z": self.h_a(y, quality)}
-
-    def synthesis(
-        self, y_hat: jax.Array, quality: jax.Array, extent: jax.Array | None = None
-    ) -> jax.Array:
-        """Pictures float32[N H W 3] of decoded latents in steps."""
-        return self.g_s(y_hat, quality, extent)
+def quadtree(config: QuadtreeConfig, *, rngs: nnx.Rngs) -> Autoencoder:
+    """Makes the codec's networks."""
+    prior = QuadtreePrior(config, rngs=rngs)
+    return Autoencoder(
+        config.transforms, prior, rngs=rngs, hyper=(config.hyper, config.side)
+    )

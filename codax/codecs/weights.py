@@ -46,7 +46,9 @@ __all__ = [
 
 KERNEL_SCALE = 2.0**WEIGHT_BITS
 BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
-STATIC_HALF_WIDTH = 127
+STATIC_TAIL = 14.0
+"""Static tables reach this many logistic scales beyond the location."""
+STATIC_MAX_HALF = 1023
 PLAIN = ("density", "shape", "domain")
 """Parts of a prior that hold no layer: kept as float32."""
 
@@ -118,12 +120,10 @@ def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
     tables = []
     for anchor in range(ANCHORS):
         for channel in range(logits.shape[1]):
-            pmf = logistic_mixture_pmf(
-                logits[anchor, channel],
-                loc[anchor, channel],
-                log_scale[anchor, channel],
-                STATIC_HALF_WIDTH,
-            )
+            at = (anchor, channel)
+            reach = np.abs(loc[at]) + STATIC_TAIL * np.exp(log_scale[at])
+            half = int(np.clip(np.ceil(reach.max()), 1, STATIC_MAX_HALF))
+            pmf = logistic_mixture_pmf(logits[at], loc[at], log_scale[at], half)
             tables.append(integer_table(pmf))
     return tables
 
@@ -160,11 +160,11 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
         return [TableSet(whole, [-(p.size - 2) for p in parts])]
     channels = len(parts) // ANCHORS
-    lowest = [-STATIC_HALF_WIDTH] * channels
-    return [
-        TableSet(parts[a * channels : (a + 1) * channels], lowest)
-        for a in range(ANCHORS)
-    ]
+    sets = []
+    for anchor in range(ANCHORS):
+        own = parts[anchor * channels : (anchor + 1) * channels]
+        sets.append(TableSet(own, [-(table.size - 2) // 2 for table in own]))
+    return sets
 
 
 def weights_hash(packed: Arrays) -> bytes:
@@ -175,12 +175,12 @@ def weights_hash(packed: Arrays) -> bytes:
     """
     exact, synthesis = hashlib.sha256(), hashlib.sha256()
     for path in sorted(packed):
-        value = np.ascontiguousarray(packed[path])
+        value = np.array(packed[path], order="C")
         little = value.astype(value.dtype.newbyteorder("<"))
         data = path.encode() + str(value.shape).encode() + little.tobytes()
         if path.startswith(("prior/", "tables/", "g_s/gain")):
             exact.update(data)
-        elif path.startswith("g_s/"):
+        elif path.startswith("g_s"):
             synthesis.update(data)
     return exact.digest()[:4] + synthesis.digest()[:2]
 
@@ -188,7 +188,7 @@ def weights_hash(packed: Arrays) -> bytes:
 def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None:
     """Writes a checkpoint folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = save_tensors({path: np.ascontiguousarray(v) for path, v in packed.items()})
+    data = save_tensors({path: np.array(v, order="C") for path, v in packed.items()})
     (folder / "weights.safetensors").write_bytes(data)
     card = {**card, "weights_crc32": f"{zlib.crc32(data):08x}", "bytes": len(data)}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")

@@ -61,8 +61,8 @@ class TableSet:
 
 def _sorted(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order by table and the tables' counts; the key is as narrow as it can be."""
-    if index.size and int(index.max()) < 256:
-        index = index.astype(np.uint8)
+    narrow = np.uint8 if index.size == 0 or int(index.max()) < 256 else np.uint16
+    index = index.astype(narrow)
     return np.argsort(index, kind="stable"), np.bincount(index)
 
 

@@ -164,7 +164,6 @@ _SIMPLE: dict[str, Callable[..., np.ndarray]] = {
     "select_n": lambda which, no, yes: np.where(which, yes, no),
     "round": np.round,
     "copy": np.array,
-    "copy_p": np.array,
     "stop_gradient": np.array,
 }
 _SHAPED: dict[str, Callable[..., np.ndarray]] = {
@@ -182,6 +181,8 @@ _SHAPED: dict[str, Callable[..., np.ndarray]] = {
     "transpose": lambda inputs, params, aval: inputs[0].transpose(
         params["permutation"]
     ),
+    "stack": lambda inputs, params, aval: np.stack(inputs, params["axis"]),
+    "tile": lambda inputs, params, aval: np.tile(inputs[0], params["reps"]),
     "concatenate": lambda inputs, params, aval: np.concatenate(
         inputs, params["dimension"]
     ),

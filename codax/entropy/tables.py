@@ -115,11 +115,16 @@ class StaticDensity(nnx.Module):
             scale: initial standard deviation, a number or float32[14 C].
         """
         shape = (ANCHORS, channels, 3)
-        log_scale = np.broadcast_to(np.log(scale), (ANCHORS, channels))[..., None]
         self.logits = nnx.Param(jnp.zeros(shape))
         self.loc = nnx.Param(jnp.zeros(shape))
+        self.log_scale = nnx.Param(jnp.zeros(shape))
+        self.set_scale(np.broadcast_to(scale, shape[:2]))
+
+    def set_scale(self, scale: np.ndarray) -> None:
+        """Sets the components' scales for standard deviations float32[14 C]."""
         spread = np.array([-1.2, -0.4, 0.5])
-        self.log_scale = nnx.Param(jnp.asarray(log_scale - 0.6 + spread, jnp.float32))
+        log_scale = np.log(scale)[..., None] - 0.6 + spread
+        self.log_scale[...] = jnp.asarray(log_scale, jnp.float32)
 
     def bits(self, value: jax.Array, quality: jax.Array) -> jax.Array:
         """Bits of float32[N h w C] at int32[N] qualities (nearest anchor)."""

@@ -36,7 +36,7 @@ from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, crop_batch
 from codax.train.loss import rate_distortion
-from codax.train.soap import scale_by_soap
+from codax.train.soap import refresh_bases, scale_by_soap
 from codax.train.start import start_networks
 from codax.train.state import load_state, save_state
 from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
@@ -59,7 +59,7 @@ def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     """Clipping, SOAP or AdamW, and the linear matrices' share of the rate."""
     if config.optimizer == "soap":
-        inner = scale_by_soap(refresh_every=config.refresh)
+        inner = scale_by_soap()
     else:
         inner = optax.scale_by_adam(b1=0.9, b2=0.95)
 
@@ -355,6 +355,10 @@ class _Runner:
                 state, self.data, jnp.asarray(rates), batch, size, hard
             )
             report = {name: float(value) for name, value in report.items()}
+            if config.optimizer == "soap" and (
+                step == 0 or (step + k) // config.refresh > step // config.refresh
+            ):
+                state["opt"] = refresh_bases(state["opt"])
             step += k
             spent = time.monotonic() - begin
             box.clock.add(spent)

@@ -1,11 +1,15 @@
 """SOAP: Adam in the eigenbasis of Shampoo's factors, as an optax transformation.
 
-For a matrix G the factors L = E[G G^T] and R = E[G^T G] are tracked; their eigenvectors
-Q_L, Q_R give a rotated gradient Q_L^T G Q_R, in which Adam runs. The bases are refreshed
-every few steps by one power iteration and a QR decomposition. A side longer than
-`max_side` is not rotated; vectors and other arrays that are no matrices get plain Adam.
-Three-axis arrays of shape [k, a, b] with small k are k matrices. Matrices of one shape
-are worked on as a batch.
+For a matrix G the factors L = E[G G^T] and R = E[G^T G] are tracked; their
+eigenvectors Q_L, Q_R give a rotated gradient Q_L^T G Q_R, in which Adam runs. A side
+longer than `max_side` is not rotated; vectors and other arrays that are no matrices get
+plain Adam. Three-axis arrays of shape [k, a, b] with small k are k matrices. Matrices
+of one shape are worked on as a batch.
+
+The bases are refreshed every few steps by `refresh_bases`, one power iteration and a QR
+decomposition, which the training loop calls between steps. It is no part of the
+compiled step: batched LAPACK calls inside one deadlock XLA's CPU thread pool (seen with
+jaxlib 0.10.2 on two cores), and without it the step compiles in half the time.
 
 Source: Vyas et al. 2024 (SOAP); for learned codecs Zhang and Zhu 2026, arXiv
 2601.20769. The first step only gathers the factors, as there.
@@ -13,13 +17,14 @@ Source: Vyas et al. 2024 (SOAP); for learned codecs Zhang and Zhu 2026, arXiv
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-__all__ = ["SoapState", "scale_by_soap"]
+__all__ = ["SoapState", "refresh_bases", "scale_by_soap"]
 
 
 class SoapState(NamedTuple):
@@ -83,23 +88,65 @@ def _rotate_back(g, left, right):
     return g
 
 
-def _refresh(factor, basis):
+def _refresh(xp: Any, factor, basis):
     """One power iteration and QR, columns sorted by the eigenvalues' estimates.
 
     Returns the new basis and the order in which the old columns went in.
     """
-    moved = jnp.einsum("kab,kbc->kac", factor, basis, precision="highest")
-    values = jnp.sum(basis * moved, 1)
-    order = jnp.argsort(-values, 1)
-    moved = jnp.take_along_axis(moved, order[:, None, :], 2)
-    return jnp.linalg.qr(moved)[0], order
+    moved = factor @ basis
+    order = xp.argsort(-xp.sum(basis * moved, 1), 1)
+    moved = xp.take_along_axis(moved, order[:, None, :], 2)
+    return xp.linalg.qr(moved)[0], order
+
+
+def refresh_bases(opt_state: Any) -> Any:
+    """Refreshes the bases of every `SoapState` in an optimiser state.
+
+    After the very first step the bases become the factors' eigenvectors. On a CPU the
+    work is NumPy's.
+
+    Args:
+        opt_state: a tree that may hold `SoapState`s.
+
+    Returns:
+        The same tree with new bases, and squares in the columns' new order.
+    """
+    is_soap = lambda x: isinstance(x, SoapState)  # noqa: E731
+    xp = np if jax.default_backend() == "cpu" else jnp
+    return jax.tree.map(
+        lambda x: _refresh_state(xp, x) if is_soap(x) else x, opt_state, is_leaf=is_soap
+    )
+
+
+def _refresh_state(xp: Any, state: SoapState) -> SoapState:
+    square, treedef = jax.tree.flatten(state.square)
+    bases = {"left": dict(state.left_basis), "right": dict(state.right_basis)}
+    first = int(state.count) <= 1
+    for name, members in _groups(square).items():
+        v = xp.asarray(_stack(square, members))
+        for side, axis in (("left", 1), ("right", 2)):
+            factor = xp.asarray(getattr(state, side)[name])
+            if not factor.size:
+                continue
+            if first:
+                basis = xp.linalg.eigh(factor)[1][..., ::-1]
+            else:
+                basis, order = _refresh(xp, factor, xp.asarray(bases[side][name]))
+                index = order[:, :, None] if axis == 1 else order[:, None, :]
+                v = xp.take_along_axis(v, index, axis)
+            bases[side][name] = jnp.asarray(basis, jnp.float32)
+        _unstack(jnp.asarray(v), square, members, square)
+    return state._replace(
+        square=jax.tree.unflatten(treedef, square),
+        left_basis=bases["left"],
+        right_basis=bases["right"],
+    )
 
 
 def scale_by_soap(
     b1: float = 0.95,
     b2: float = 0.95,
     eps: float = 1e-8,
-    refresh_every: int = 10,
     max_side: int = 400,
 ) -> optax.GradientTransformation:
     """Rescales updates by SOAP; multiply by minus the learning rate afterwards.
@@ -108,11 +155,11 @@ def scale_by_soap(
         b1: decay of the mean.
         b2: decay of the squares and of Shampoo's factors.
         eps: added to the root of the squares.
-        refresh_every: steps between refreshes of the bases.
         max_side: sides above it are not rotated.
 
     Returns:
-        The transformation. Its first update is zero.
+        The transformation. Its first update is zero. Call `refresh_bases` on its state
+        after that and every ten steps or so.
     """
 
     def init(params):
@@ -156,7 +203,6 @@ def scale_by_soap(
 
         out: list = [None] * len(grads)
         left, right = dict(state.left), dict(state.right)
-        bases_l, bases_r = dict(state.left_basis), dict(state.right_basis)
         groups = _groups(grads)
         in_group = {i for members in groups.values() for i in members}
         for i, g in enumerate(grads):
@@ -165,7 +211,7 @@ def scale_by_soap(
                 square[i] = jnp.where(first, 0.0, v)
                 out[i] = adam(mean[i], square[i])
         for name, members in groups.items():
-            ql, qr = bases_l[name], bases_r[name]
+            ql, qr = state.left_basis[name], state.right_basis[name]
             g, m = _stack(grads, members), _stack(mean, members)
             v = _stack(square, members)
             g_rot, m_rot = _rotate(g, ql, qr), _rotate(m, ql, qr)
@@ -179,9 +225,6 @@ def scale_by_soap(
             if qr.size:
                 outer = jnp.einsum("kab,kac->kbc", g, g, precision="highest")
                 right[name] = keep * right[name] + (1 - keep) * outer
-            due = (state.count % refresh_every == 0) & ~first
-            ql, qr, v = _refresh_bases(first, due, left[name], right[name], ql, qr, v)
-            bases_l[name], bases_r[name] = ql, qr
             _unstack(v, grads, members, square)
         out = [jnp.where(first, 0.0, u) for u in out]
         new = SoapState(
@@ -190,32 +233,9 @@ def scale_by_soap(
             jax.tree.unflatten(treedef, square),
             left,
             right,
-            bases_l,
-            bases_r,
+            state.left_basis,
+            state.right_basis,
         )
         return jax.tree.unflatten(treedef, out), new
 
     return optax.GradientTransformation(init, update)
-
-
-def _refresh_bases(first, due, left, right, ql, qr, v):
-    """Bases after this step: eigenvectors at first, a refresh when due."""
-
-    def start(args):
-        ql, qr, v = args
-        ql = jnp.linalg.eigh(left)[1][..., ::-1] if ql.size else ql
-        qr = jnp.linalg.eigh(right)[1][..., ::-1] if qr.size else qr
-        return ql, qr, v
-
-    def refresh(args):
-        ql, qr, v = args
-        if ql.size:
-            ql, order = _refresh(left, ql)
-            v = jnp.take_along_axis(v, order[:, :, None], 1)
-        if qr.size:
-            qr, order = _refresh(right, qr)
-            v = jnp.take_along_axis(v, order[:, None, :], 2)
-        return ql, qr, v
-
-    branch = jnp.where(first, 1, jnp.where(due, 2, 0))
-    return jax.lax.switch(branch, [lambda a: a, start, refresh], (ql, qr, v))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.families import family
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
-from codax.transforms.autoencoder import base_gain
 from codax.transforms.klt import block_order, fit_klt
 
 __all__ = ["sample_blocks", "start_networks"]
 
 BLOCKS = 40_000
-MIDDLE_QUALITY = 100
 
 
 def sample_blocks(resident: ResidentSet, count: int, seed: int) -> np.ndarray:
@@ -40,18 +38,9 @@ def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:
     Returns:
         The `nnx` module, ready to train.
     """
-    from codax.codecs.families import family
-
     model = family(config.codec).networks(config.model, rngs=nnx.Rngs(config.seed))
     latents = config.model.transforms.latents
     blocks = sample_blocks(resident, BLOCKS, config.seed)
     colour, matrix, std = fit_klt(blocks, latents)
-    model.g_a.mean[...] = jnp.asarray(colour)
-    model.g_s.mean[...] = jnp.asarray(colour)
-    model.g_a.klt[...] = jnp.asarray(matrix)
-    model.g_s.klt[...] = jnp.asarray(matrix.T[:, block_order()])
-    model.g_s.std[...] = jnp.asarray(std)
-    if hasattr(model, "h_a"):
-        model.h_a.std[...] = jnp.asarray(std)
-    model.prior.set_scale(std * float(base_gain(float(MIDDLE_QUALITY))))
+    model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
     return model

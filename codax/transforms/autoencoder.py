@@ -252,3 +252,25 @@ class HyperAnalysis(nnx.Module):
         f = self.block(self.down1(space_to_depth(f, 2)))
         f = self.down2(space_to_depth(hard_wsilu(f), 2))
         return f * _interpolate(self.scale[...], quality)
+
+
+class ResidualPrediction(nnx.Module):
+    """Predicts what rounding took: y + tanh(net(y)) / 2, in latent steps.
+
+    Float, after decoding; it must not feed the context.
+
+    Source: latent residual prediction of Minnen and Singh 2020; there a network per
+    slice inside the context, here one on all latents behind it.
+    """
+
+    def __init__(self, latents: int, hidden: int, *, rngs: nnx.Rngs):
+        """Makes the network; it starts as zero."""
+        self.std = Fixed(jnp.ones((latents,)))
+        self.enter = Dense(latents, hidden, rngs=rngs)
+        self.leave = Dense(hidden, latents, rngs=rngs, gain=0.0)
+
+    def __call__(self, y: jax.Array, quality: jax.Array) -> jax.Array:
+        """Maps float32[N h w M] at int32[N] qualities to the same shape."""
+        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        f = jnp.clip(y / (base * self.std[...]), -8.0, 8.0)
+        return y + 0.5 * jnp.tanh(self.leave(hard_wsilu(self.enter(f))))

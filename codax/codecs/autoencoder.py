@@ -1,0 +1,106 @@
+"""The networks that every codec of the autoencoder family has, around any prior."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.transforms.autoencoder import (
+    Analysis,
+    HyperAnalysis,
+    ResidualPrediction,
+    Synthesis,
+    TransformWidths,
+    base_gain,
+)
+
+__all__ = ["Autoencoder"]
+
+MIDDLE_QUALITY = 100.0
+
+
+class Autoencoder(nnx.Module):
+    """Analysis, synthesis, hyper-analysis where there is side information, and a prior.
+
+    Attributes:
+        g_a: picture to y.
+        g_s: decoded y to picture.
+        h_a: y to z; absent in codecs without side information.
+        g_s_residual: latent residual prediction, where the codec has it.
+        prior: exact networks, tables and the coding order.
+    """
+
+    def __init__(
+        self,
+        transforms: TransformWidths,
+        prior: Any,
+        *,
+        rngs: nnx.Rngs,
+        hyper: tuple[int, int] | None = None,
+        residual: int = 0,
+    ):
+        """Makes the float networks around a prior.
+
+        Args:
+            transforms: widths of the transforms.
+            prior: the codec's own.
+            rngs: random streams.
+            hyper: hidden channels of the hyper-analysis and channels of z, or None.
+            residual: hidden channels of the latent residual prediction; 0 for none.
+        """
+        self.g_a = Analysis(transforms, rngs=rngs)
+        self.g_s = Synthesis(transforms, rngs=rngs)
+        self.has_side, self.has_residual = hyper is not None, residual > 0
+        if hyper is not None:
+            self.h_a = HyperAnalysis(transforms.latents, *hyper, rngs=rngs)
+        if residual:
+            self.g_s_residual = ResidualPrediction(
+                transforms.latents, residual, rngs=rngs
+            )
+        self.prior = prior
+
+    def set_transform_coder(
+        self,
+        colour: np.ndarray,
+        analysis: np.ndarray,
+        synthesis: np.ndarray,
+        std: np.ndarray,
+    ) -> None:
+        """Starts as a transform coder.
+
+        Args:
+            colour: float32[3], the mean colour.
+            analysis: float32[768 M], see `fit_klt`.
+            synthesis: float32[M 768], its transpose in the synthesis's order.
+            std: float32[M], standard deviations of the components.
+        """
+        for transform, matrix in ((self.g_a, analysis), (self.g_s, synthesis)):
+            transform.mean[...] = jnp.asarray(colour)
+            transform.klt[...] = jnp.asarray(matrix)
+        self.g_s.std[...] = jnp.asarray(std)
+        if self.has_side:
+            self.h_a.std[...] = jnp.asarray(std)
+        if self.has_residual:
+            self.g_s_residual.std[...] = jnp.asarray(std)
+        self.prior.set_scale(std * float(base_gain(MIDDLE_QUALITY)))
+
+    def analysis(
+        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Latents of pictures float32[N H W 3] 0..255, sides multiples of 64."""
+        y = self.g_a(x, quality, extent)
+        if not self.has_side:
+            return {"y": y}
+        return {"y": y, "z": self.h_a(y, quality)}
+
+    def synthesis(
+        self, y_hat: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
+        """Pictures float32[N 16h 16w 3] of decoded latents in steps."""
+        if self.has_residual:
+            y_hat = self.g_s_residual(y_hat, quality)
+        return self.g_s(y_hat, quality, extent)
