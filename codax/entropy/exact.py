@@ -228,7 +228,9 @@ def check_module(name: str, module: nnx.Module) -> int:
         if not hasattr(layer, "shift"):
             continue
         where = "/".join([name, *map(str, path)])
-        kernel = np.asarray(integer_weights(layer.kernel[...], True), np.float64)
+        # In NumPy: JAX would compile these few operations for every shape of kernel.
+        kernel = np.round(np.asarray(layer.kernel[...], np.float64) * 2.0**WEIGHT_BITS)
+        kernel = np.clip(kernel, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         bias = np.round(np.asarray(layer.bias[...], np.float64) * BIAS_SCALE)
         if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
             raise ModelError(f"layer {where}: a weight is not finite")

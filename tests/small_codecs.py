@@ -1,0 +1,148 @@
+"""Small codecs with random weights, one of each family, and pictures to code.
+
+They compile in seconds and start from a low-frequency cosine transform, so that what
+they decode resembles the picture. Nothing here needs trained weights or data sets.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+from unittest import mock
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+from codax.codecs.codec import Codec
+from codax.codecs.families import FAMILIES
+from codax.codecs.trees import flatten
+from codax.codecs.weights import weights_hash
+from codax.train.export import pack_codec
+from codax.transforms.autoencoder import TransformWidths, base_gain
+from codax.transforms.klt import block_order
+
+FIXTURES = Path(__file__).parent / "fixtures"
+LATENTS = 16
+WIDTHS = {
+    "transforms": TransformWidths(
+        latents=LATENTS,
+        fine=8,
+        coarse=16,
+        analysis_fine=1,
+        analysis_coarse=1,
+        synthesis_coarse=1,
+        synthesis_fine=1,
+    ),
+    "side": 4,
+    "hyper": 8,
+    "middle": 8,
+    "features": 16,
+    "hidden": 24,
+    "blocks": 1,
+}
+"""Widths by the names of a configuration's fields; a family uses those that it has."""
+
+
+def small_config(name: str):
+    """The configuration of a small codec of a family."""
+    kind = FAMILIES[name].config
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in WIDTHS.items() if key in known})
+
+
+def cosine_matrix(components: int) -> np.ndarray:
+    """Orthonormal columns, float32[768 M]: low-frequency cosines of 16x16x3 blocks."""
+    place = np.arange(16) + 0.5
+    rows = np.cos(np.pi / 16 * np.outer(np.arange(16), place)) / np.sqrt(8)
+    rows[0] /= np.sqrt(2)
+    colours = np.linalg.qr(np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T)[0].T
+    # Chroma counts as four steps of frequency, as in a picture.
+    wanted = sorted(
+        (u + v + 4 * (c > 0), c, u, v)
+        for c in range(3)
+        for u in range(16)
+        for v in range(16)
+    )
+    columns = [
+        np.einsum("i,j,c->ijc", rows[u], rows[v], colours[c]).ravel()
+        for _, c, u, v in wanted[:components]
+    ]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def small_networks(name: str, seed: int = 0):
+    """The networks of a small codec, with random weights that do something."""
+    config = small_config(name)
+    random = np.random.default_rng(seed)
+
+    def normal(key, shape):
+        return jnp.asarray(random.standard_normal(shape), jnp.float32)
+
+    # JAX's own normals are compiled anew for every shape, half a minute in all.
+    with mock.patch("jax.random.normal", normal):
+        model = FAMILIES[name].networks(config, rngs=nnx.Rngs(seed))
+    latents = config.transforms.latents
+    matrix = cosine_matrix(latents)
+    std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
+    model.g_a.klt[...] = jnp.asarray(matrix)
+    model.g_s.klt[...] = jnp.asarray(matrix.T[:, block_order()])
+    model.g_s.std[...] = jnp.asarray(std)
+    if hasattr(model, "h_a"):
+        model.h_a.std[...] = jnp.asarray(std)
+    model.prior.set_scale(std * float(base_gain(100.0)))
+    for path, layer in nnx.iter_modules(model.prior):
+        # Heads start near zero; louder ones make means and tables differ.
+        if path and str(path[-1]).startswith(("mean", "scale")):
+            layer.kernel[...] = layer.kernel[...] * 4.0
+            noise = random.normal(0, 0.05, layer.bias.shape)
+            layer.bias[...] = layer.bias[...] + jnp.asarray(noise, jnp.float32)
+    return model, config
+
+
+def packed_codec(name: str, seed: int = 0):
+    """Stored weights and card of a small codec."""
+    model, config = small_networks(name, seed)
+    _, params, fixed = nnx.split(model, nnx.Param, ...)
+    arrays = {f"ema/{path}": value for path, value in flatten(params).items()}
+    arrays |= {f"fixed/{path}": value for path, value in flatten(fixed).items()}
+    packed = pack_codec(arrays)
+    card = {
+        "name": f"{name}-small-v1",
+        "codec": name,
+        "preset": "small",
+        "version": 1,
+        "codec_id": FAMILIES[name].codec_id,
+        "weights_hash": weights_hash(packed).hex(),
+        "config": dataclasses.asdict(config),
+        "qualities": [0, 100],
+    }
+    return packed, card
+
+
+@functools.cache
+def small_codec(name: str, **options) -> Codec:
+    """A small codec, made once a process for each set of options."""
+    packed, card = packed_codec(name)
+    return Codec(packed, card, **options)
+
+
+@functools.cache
+def photo() -> np.ndarray:
+    """The picture that ships with the repository, uint8[576 576 3]."""
+    return np.asarray(Image.open(FIXTURES / "guitar.png").convert("RGB"))
+
+
+def synthetic(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture of gradients, waves, edges and noise, uint8[H W 3]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    planes = []
+    for _ in range(3):
+        angle, period = random.uniform(0, np.pi), random.uniform(6, 60)
+        wave = np.sin((np.cos(angle) * x + np.sin(angle) * y) * 2 * np.pi / period)
+        edge = np.sign(np.sin(x / random.uniform(20, 90)) * np.cos(y / 37.0))
+        ramp = random.uniform(-1, 1) * x / width + random.uniform(-1, 1) * y / height
+        noise = random.normal(0, 0.2, (height, width)) * (x > width / 2)
+        planes.append(128 + 40 * wave + 30 * edge + 50 * ramp + 25 * noise)
+    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
