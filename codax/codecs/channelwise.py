@@ -1,6 +1,6 @@
 """`channelwise`: latents in slices of channels, each from those before it.
 
-    x -> g_a -> y --> slice 0 --> slice 1 --> ... -> y_hat -> (+ residual) -> g_s -> x_hat
+    x -> g_a -> y --> slice 0 -> slice 1 -> ... -> y_hat -> (+ residual) -> g_s
                 | -> h_a -> z -> h_s --^
 
 Coding order: z by static tables; features = h_s(z); then the slices of y, each by its
@@ -14,6 +14,7 @@ prediction, which is float, stays behind it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -131,12 +132,12 @@ class ChannelwisePrior(nnx.Module):
         self.domain = LatentDomain(m)
         self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
         begin, c = 0, config.hidden
-        head = {"rngs": rngs, "relu": False, "limit": HEAD_LIMIT, "gain": 0.1}
+        head = partial(ExactDense, rngs=rngs, relu=False, limit=HEAD_LIMIT, gain=0.1)
         for k, width in enumerate(config.slices):
             setattr(self, f"adaptor{k}", ExactDense(f + begin, c, rngs=rngs))
             setattr(self, f"trunk{k}", ExactTrunk(1, c, c, rngs=rngs))
-            setattr(self, f"mean{k}", ExactDense(c, width, shift=4, **head))
-            setattr(self, f"scale{k}", ExactDense(c, width, shift=8, **head))
+            setattr(self, f"mean{k}", head(c, width, shift=4))
+            setattr(self, f"scale{k}", head(c, width, shift=8))
             begin += width
         self.shape = ScaleShape()
         self.z_density = StaticDensity(config.side)

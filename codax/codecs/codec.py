@@ -298,17 +298,16 @@ class Codec:
         q = np.array([quality], np.int32)
 
         def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
-            def network(model, *args):
-                return step.network(model.prior, *args[:-1], q, args[-1])
+            network = step.network
+            if network is None:
+                raise ValueError(f"step {step.name} has static tables, no network")
 
             def by_oracle(*args):
-                return evaluate(lambda *a: network(self.model, *a), *args)
+                prior = self.model.prior
+                return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
 
             def by_xla(*args):
-                call = self._compiled(
-                    step.name,
-                    lambda m, *a: step.network(m.prior, *a),
-                )
+                call = self._compiled(step.name, lambda m, *a: network(m.prior, *a))
                 return call(*args[:-1], q, args[-1])
 
             inputs = [(state[name], STRIDES[name]) for name in step.reads]

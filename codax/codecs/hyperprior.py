@@ -12,6 +12,7 @@ Source: Minnen, Ballé and Toderici 2018 (mean and scale); with `scale_only` Bal
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -97,10 +98,10 @@ class HyperpriorPrior(nnx.Module):
         self.domain = LatentDomain(m)
         self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
         self.trunk = ExactTrunk(config.blocks, f, config.hidden, rngs=rngs)
-        head = {"rngs": rngs, "relu": False, "limit": HEAD_LIMIT, "gain": 0.1}
-        self.scale = ExactDense(f, m, shift=8, **head)
+        head = partial(ExactDense, rngs=rngs, relu=False, limit=HEAD_LIMIT, gain=0.1)
+        self.scale = head(f, m, shift=8)
         if not config.scale_only:
-            self.mean = ExactDense(f, m, shift=4, **head)
+            self.mean = head(f, m, shift=4)
         self.shape = ScaleShape()
         self.z_density = StaticDensity(config.side)
 

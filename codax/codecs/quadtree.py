@@ -105,16 +105,15 @@ def _hyper(prior: QuadtreePrior, z, quality, extent, *, exact=True):
     return (prior.hyper(z, quality, extent, exact=exact),)
 
 
-def _first(prior: QuadtreePrior, features, quality, extent, *, exact=True):
-    x = prior.adaptor0(features, extent, exact=exact)
-    return prior.heads(0, x, quality, extent, exact=exact)
+def _network(step: int):
+    """The step's network: `(prior, features, [y,] quality, extent)`."""
 
-
-def _later(step: int):
-    def network(prior: QuadtreePrior, features, y, quality, extent, *, exact=True):
-        seen = prior.domain.see(y, quality, exact=exact)
-        x = jnp.concatenate([features, seen], -1)
-        x = getattr(prior, f"adaptor{step}")(x, extent, exact=exact)
+    def network(prior: QuadtreePrior, features, *rest, exact=True):
+        *known, quality, extent = rest
+        if known:
+            seen = prior.domain.see(known[0], quality, exact=exact)
+            features = jnp.concatenate([features, seen], -1)
+        x = getattr(prior, f"adaptor{step}")(features, extent, exact=exact)
         return prior.heads(step, x, quality, extent, exact=exact)
 
     return network
@@ -130,26 +129,17 @@ STEPS = (
         coded=False,
         halo=HyperSynthesis.halo,
     ),
-    Step(
-        name="y0",
-        target="y",
-        reads=("features",),
-        network=_first,
-        take=_take(0),
-        put=_put(0),
-        halo=4,
-    ),
     *(
         Step(
             name=f"y{k}",
             target="y",
-            reads=("features", "y"),
-            network=_later(k),
+            reads=("features", "y") if k else ("features",),
+            network=_network(k),
             take=_take(k),
             put=_put(k),
             halo=4,
         )
-        for k in (1, 2, 3)
+        for k in range(4)
     ),
 )
 

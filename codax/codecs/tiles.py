@@ -52,7 +52,8 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
             return [Span(0, bucket, 0, side)]
     size = buckets[-1]
     stride = size - 2 * halo
-    tiles, begin = [], 0
+    tiles: list[Span] = []
+    begin = 0
     while True:
         low = 0 if begin == 0 else begin + halo
         if begin + size >= side:

@@ -92,7 +92,7 @@ class SymbolEncoder:
             excess = shifted[escaped]
             shifted[escaped] = size[escaped]
         start = 0
-        for table in np.flatnonzero(counts):
+        for table in np.flatnonzero(counts).tolist():
             stop = start + int(counts[table])
             self._coder.encode(shifted[start:stop], tables.model(table))
             start = stop
@@ -152,7 +152,7 @@ class SymbolDecoder:
         ordered = np.empty(index.size, np.int32)
         start = 0
         try:
-            for table in np.flatnonzero(counts):
+            for table in np.flatnonzero(counts).tolist():
                 n = int(counts[table])
                 ordered[start : start + n] = self._coder.decode(tables.model(table), n)
                 start += n

@@ -24,6 +24,8 @@ the edge rule are this project's.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -224,6 +226,7 @@ def check_module(name: str, module: nnx.Module) -> int:
         ModelError: the bound does not hold somewhere, or a weight is not finite.
     """
     largest = 0
+    layer: Any
     for path, layer in nnx.iter_modules(module):
         if not hasattr(layer, "shift"):
             continue
@@ -232,7 +235,7 @@ def check_module(name: str, module: nnx.Module) -> int:
         kernel = np.round(np.asarray(layer.kernel[...], np.float64) * 2.0**WEIGHT_BITS)
         kernel = np.clip(kernel, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         bias = np.round(np.asarray(layer.bias[...], np.float64) * BIAS_SCALE)
-        if not (np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias))):
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise ModelError(f"layer {where}: a weight is not finite")
         taps = layer.tap_axes
         sums = (

@@ -140,7 +140,7 @@ def _remainder(a, b):
     return np.fmod(a, b)
 
 
-_SIMPLE: dict[str, Callable[..., np.ndarray]] = {
+_SIMPLE: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -166,7 +166,7 @@ _SIMPLE: dict[str, Callable[..., np.ndarray]] = {
     "copy": np.array,
     "stop_gradient": np.array,
 }
-_SHAPED: dict[str, Callable[..., np.ndarray]] = {
+_SHAPED: dict[str, Callable[..., Any]] = {
     "dot_general": _dot,
     "pad": _pad,
     "slice": _slice,

@@ -114,7 +114,7 @@ def count_kmac(codec: Codec) -> dict[str, float]:
 
     def kmac(function, *args) -> float:
         cost = jax.jit(function).lower(*args).compile().cost_analysis()
-        return float(cost["flops"]) / 2 / pixels / 1000
+        return float((cost or {})["flops"]) / 2 / pixels / 1000
 
     x = np.zeros((1, 512, 768, 3), np.float32)
     y = np.zeros((1, *grid, config.transforms.latents), np.float32)

@@ -48,7 +48,7 @@ def rate_distortion(
         model.prior, latents, quality, key, exact=exact, round_offset=round_offset
     )
     out = model.synthesis(decoded["y"], quality)
-    bpp = sum(bits.values()) / pixels
+    bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
     lmbda = lmbda_of_quality(quality.astype(jnp.float32))
     if distortion == "mse":

@@ -3,11 +3,11 @@
 Both are a linear transform (KLT of 16x16x3 blocks) with a network beside it that works
 at 1/8 and 1/16 of the picture's size:
 
-    analysis   x --s2d8--> 1x1 -> blocks(1/8) --s2d2--> 1x1 -> blocks(1/16) -> 1x1 --+
-               x --s2d16--> KLT --------------------------------------- * gain(q) ---+-> y
-    synthesis  y / gain(q) --> KLT^T --d2s2--> linear picture at 1/8 -+----------------+
-               y --> 1x1 -> blocks(1/16) -> 1x1 --d2s2--------------+                  |
-                                        blocks(1/8) -> 1x1 -----------------------------+-> x
+    analysis   x -s2d8-> 1x1 -> blocks(1/8) -s2d2-> 1x1 -> blocks(1/16) -> 1x1 -+-> y
+               x -s2d16-> KLT -> * gain(q) -------------------------------------+
+
+    synthesis  y / gain(q) -> KLT^T -d2s2-> picture at 1/8 -> 1x1 -+       +--> + -> x
+               y -> 1x1 -> blocks(1/16) -> 1x1 -d2s2---------------+-> blocks(1/8)
 
 The networks' last layers start at zero, so the first step codes like a plain transform
 coder. The linear reconstruction is fed to the synthesis's blocks, which makes
@@ -22,6 +22,7 @@ is this project's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,15 +54,22 @@ PIXEL_SCALE = 1.0 / 64.0
 LMBDA_LOW, LMBDA_HIGH = 0.0008, 0.25
 
 
-def lmbda_of_quality(quality: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
-    """Lambda for MSE on the 0..255 scale, of a quality in half steps 0..200."""
+def lmbda_of_quality(quality: Any) -> Any:
+    """Lambda for MSE on the 0..255 scale, of qualities in half steps 0..200.
+
+    Args:
+        quality: a number or an array, NumPy or JAX.
+
+    Returns:
+        0.0008 to 0.25, log-uniform in quality.
+    """
     return LMBDA_LOW * (LMBDA_HIGH / LMBDA_LOW) ** (quality / 200.0)
 
 
-def base_gain(quality: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+def base_gain(quality: Any) -> Any:
     """One over the quantiser step that lambda asks for at high rate.
 
-    With D = step**2 / 12 and dR/dD at its optimum, step = sqrt(18 / (ln 2 * lambda)) for
+    With D = step**2 / 12 and dR/dD at its optimum, step = sqrt(18 / (ln 2 lambda)) for
     coefficients of an orthonormal transform of pixels 0..255.
     """
     lmbda = lmbda_of_quality(quality)

@@ -10,8 +10,8 @@ __all__ = ["block_order", "fit_klt"]
 def block_order() -> np.ndarray:
     """Where the synthesis wants each entry of a 16x16x3 block.
 
-    `space_to_depth(x, 16)` orders a block as (row, column, channel). The synthesis makes
-    four blocks of 8x8 from it: order (row half, column half, row, column, channel).
+    `space_to_depth(x, 16)` orders a block as (row, column, channel). The synthesis
+    makes four blocks of 8x8 from it: (row half, column half, row, column, channel).
 
     Returns:
         int64[768], so that `block[order]` is in the synthesis's order.
