@@ -60,9 +60,9 @@ class CodaxImageFile(ImageFile.ImageFile):
 @functools.lru_cache(maxsize=4)
 def _codec(model: str) -> Codec:
     """Loads a codec once for many pictures."""
-    from codax.codecs import zoo
+    from codax.codecs.zoo import load
 
-    return zoo.load(model)
+    return load(model)
 
 
 def _accept(head: bytes) -> bool:

@@ -149,13 +149,13 @@ def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
     # Imported late: it loads JAX, which `codax info` and damaged files do not need.
     if weights is None:
         card = cards.find_by_hash(file.codec_id, file.weights_hash)
-        from codax.codecs import zoo
+        from codax.codecs.zoo import load
 
-        codec = zoo.load(card.name)
+        codec = load(card.name)
     else:
-        from codax.codecs import zoo
+        from codax.codecs.zoo import load
 
-        codec = zoo.load(str(weights))
+        codec = load(str(weights))
     if (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
         raise _wrong_weights(file, codec)
     return codec
