@@ -233,10 +233,10 @@ def check_module(name: str, module: nnx.Module) -> int:
         where = "/".join([name, *map(str, path)])
         # In NumPy: JAX would compile these few operations for every shape of kernel.
         kernel = np.round(np.asarray(layer.kernel[...], np.float64) * 2.0**WEIGHT_BITS)
-        kernel = np.clip(kernel, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         bias = np.round(np.asarray(layer.bias[...], np.float64) * BIAS_SCALE)
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise ModelError(f"layer {where}: a weight is not finite")
+        kernel = np.clip(kernel, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         taps = layer.tap_axes
         sums = (
             np.abs(kernel).sum(taps) * SIGNED + np.abs(bias) + 2.0 ** (layer.shift - 1)
