@@ -16,7 +16,7 @@ from PIL import Image
 from codax.codecs import order
 from codax.codecs.families import family
 from codax.codecs.order import State, Step
-from codax.codecs.tiles import BUCKETS, run_tiles
+from codax.codecs.tiles import BUCKETS, check_buckets, run_tiles
 from codax.codecs.trees import fill_model, read_config
 from codax.codecs.weights import (
     read_checkpoint,
@@ -35,6 +35,8 @@ CELL = 16
 """Pixels of a side of a cell of the latent grid."""
 STRIDES = {"z": 0.25, "y": 1.0, "features": 1.0}
 """Cells of each array per cell of 1/16."""
+SIDE_HALO = 4
+"""Cells that the hyper-analysis looks beyond the analysis."""
 
 
 class Codec:
@@ -69,6 +71,7 @@ class Codec:
 
         Raises:
             ModelError: weights that do not fit or break the exactness bounds.
+            ConfigError: buckets that cannot hold any picture.
         """
         kind = family(card["codec"])
         self.card = card
@@ -83,6 +86,10 @@ class Codec:
         prior = self.model.prior
         prior.check_exact()
         self._steps: tuple[Step, ...] = prior.steps
+        transforms = self.config.transforms
+        halos = [step.halo for step in self._steps]
+        halos += [transforms.analysis_halo + SIDE_HALO, transforms.synthesis_halo]
+        check_buckets(buckets, max(halos))
         self._channels = prior.channels
         self._static = {
             name: unpack_tables(packed, name) for name in sorted(prior.static)
@@ -351,7 +358,7 @@ class Codec:
             [(rgb[None], float(CELL))],
             [(outputs[name], s) for name, s in self._strides().items()],
             grid,
-            self.config.transforms.analysis_halo + 4,
+            self.config.transforms.analysis_halo + SIDE_HALO,
             self.buckets,
             edge=True,
         )

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BUCKETS", "Span", "run_tiles", "spans"]
+from codax.errors import ConfigError
+
+__all__ = ["BUCKETS", "Span", "check_buckets", "run_tiles", "spans"]
 
 BUCKETS = (8, 16, 32, 48, 64)
 """Sides in cells of 1/16; multiples of 4."""
@@ -36,6 +38,28 @@ class Span:
     high: int
 
 
+def check_buckets(buckets: tuple[int, ...], halo: int) -> None:
+    """Checks that a list of buckets can hold any picture.
+
+    Args:
+        buckets: sides in cells of 1/16.
+        halo: the largest halo of a codec's networks.
+
+    Raises:
+        ConfigError: they are no rising multiples of 4, or the largest leaves nothing of
+            a tile after the halo on both sides.
+    """
+    if not buckets or list(buckets) != sorted({b for b in buckets if b > 0}):
+        raise ConfigError(f"buckets: got {buckets}, expected rising positive sides")
+    if any(bucket % 4 for bucket in buckets):
+        raise ConfigError(f"buckets: got {buckets}, expected multiples of 4")
+    if buckets[-1] < 2 * halo + 4:
+        raise ConfigError(
+            f"buckets: the largest is {buckets[-1]}, expected at least "
+            f"{2 * halo + 4}: tiles overlap by {halo} cells on each side"
+        )
+
+
 def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span]:
     """Cuts a side into tiles.
 
@@ -46,10 +70,14 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
 
     Returns:
         Tiles whose kept parts cover the side.
+
+    Raises:
+        ConfigError: tiles are needed, and the largest bucket is no more than the halos.
     """
     for bucket in buckets:
         if side <= bucket:
             return [Span(0, bucket, 0, side)]
+    check_buckets(buckets, halo)
     size = buckets[-1]
     stride = size - 2 * halo
     tiles: list[Span] = []
