@@ -19,7 +19,7 @@ from codax.codecs.families import FAMILIES
 from codax.codecs.trees import flatten
 from codax.codecs.weights import weights_hash
 from codax.train.export import pack_codec
-from codax.transforms.autoencoder import TransformWidths, base_gain
+from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.klt import block_order
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -40,6 +40,8 @@ WIDTHS = {
     "features": 16,
     "hidden": 24,
     "blocks": 1,
+    "slices": (3, 5, 8),
+    "residual": 8,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 
@@ -85,12 +87,8 @@ def small_networks(name: str, seed: int = 0):
     latents = config.transforms.latents
     matrix = cosine_matrix(latents)
     std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
-    model.g_a.klt[...] = jnp.asarray(matrix)
-    model.g_s.klt[...] = jnp.asarray(matrix.T[:, block_order()])
-    model.g_s.std[...] = jnp.asarray(std)
-    if hasattr(model, "h_a"):
-        model.h_a.std[...] = jnp.asarray(std)
-    model.prior.set_scale(std * float(base_gain(100.0)))
+    colour = np.full(3, 128.0, np.float32)
+    model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
     for path, layer in nnx.iter_modules(model.prior):
         # Heads start near zero; louder ones make means and tables differ.
         if path and str(path[-1]).startswith(("mean", "scale")):

@@ -1,0 +1,98 @@
+"""The NumPy oracle and compiled XLA agree bit for bit, step by step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_codecs import photo, small_codec
+
+from codax.codecs.cards import list_cards
+from codax.codecs.codec import Codec
+from codax.codecs.families import FAMILIES
+from codax.entropy.domain import LATENT_LIMIT
+from codax.entropy.oracle import evaluate
+from codax.errors import UnsupportedError
+
+GRID = (8, 12)
+EXTENT = np.array([7, 10], np.int32)
+
+
+def random_state(codec, step, seed):
+    """Inputs of a step: integers over the whole range that the format allows."""
+    random = np.random.default_rng(seed)
+    prior = codec.model.prior
+    arrays = []
+    for name in step.reads:
+        if name == "z":
+            shape, limit = (1, GRID[0] // 4, GRID[1] // 4, prior.channels["z"]), 60
+        elif name == "y":
+            shape, limit = (1, *GRID, prior.channels["y"]), LATENT_LIMIT
+        else:
+            shape, limit = (1, *GRID, prior.feature_channels), 511
+        value = random.integers(-limit, limit + 1, shape).astype(np.float32)
+        if name == "y":  # most latents are small
+            value = np.round(value * random.random(shape) ** 8)
+        if name != "z":
+            value[:, EXTENT[0] :] = 0
+            value[:, :, EXTENT[1] :] = 0
+        arrays.append(value)
+    return arrays
+
+
+def assert_oracle_agrees(codec):
+    prior = codec.model.prior
+    compared = 0
+    for number, step in enumerate(prior.steps):
+        if step.network is None:
+            continue
+        reads = random_state(codec, step, number)
+        for quality in (0, 77, 200):
+            q = np.array([quality], np.int32)
+
+            def network(*arrays, step=step, q=q):
+                return step.network(prior, *arrays, q, EXTENT)
+
+            compiled = jax.jit(network)(*reads)
+            for expected, got in zip(evaluate(network, *reads), compiled, strict=True):
+                assert expected.dtype == np.float32
+                assert np.array_equal(expected, np.asarray(got)), step.name
+                assert np.array_equal(expected, np.round(expected)), step.name
+                compared += expected.size
+    return compared
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_random_weights(name):
+    codec = small_codec(name)
+    compared = assert_oracle_agrees(codec)
+    has_networks = any(step.network for step in codec.model.prior.steps)
+    assert compared > 1000 or not has_networks
+
+
+@pytest.mark.parametrize("card", list_cards(), ids=lambda card: card.name)
+def test_trained_weights(card):
+    assert_oracle_agrees(Codec.from_folder(card.folder))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_files_decode_equally_by_oracle(name):
+    codec = small_codec(name)
+    rgb = photo()[:100, :150]
+    stream = codec.compress(rgb, 120)
+    usual = codec.decode_latents(stream, 100, 150, 120)
+    oracle = codec.decode_latents(stream, 100, 150, 120, oracle=True)
+    assert usual.keys() == oracle.keys()
+    for key in usual:
+        assert np.array_equal(usual[key], oracle[key])
+        assert np.any(usual[key])
+
+
+def test_operations_beyond_exact_networks_are_refused():
+    with pytest.raises(UnsupportedError, match="operation exp"):
+        evaluate(lambda x: (jnp.exp(x),), np.ones(3, np.float32))
+
+
+def test_batched_dots_are_refused():
+    x = np.ones((2, 3, 3), np.float32)
+    with pytest.raises(UnsupportedError, match="batched dots"):
+        evaluate(lambda x: (jnp.matmul(x, x),), x)
