@@ -26,6 +26,7 @@ from codax.entropy.tables import (
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
+    TABLE_TOTAL,
     gaussian_mixture_pmf,
     integer_table,
     logistic_mixture_pmf,
@@ -111,7 +112,11 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
         scale = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index))
         half = gaussian_mixture_pmf(scale, weight, spread)
         whole = integer_table(np.concatenate([half[:0:-1], half]))
-        tables.append(whole[half.size - 1 :])
+        own = whole[half.size - 1 :]
+        # What rounding left over may have gone to one of several equal largest
+        # frequencies, left of the centre; in a symmetric table it is the centre's.
+        own[0] += TABLE_TOTAL - (own[0] + 2 * own[1:-1].sum() + own[-1])
+        tables.append(own)
     return tables
 
 
