@@ -19,7 +19,17 @@ from codax.errors import CodaxError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("encode", "decode", "info", "models", "compare", "evaluate")
+COMMANDS = (
+    "encode",
+    "decode",
+    "info",
+    "models",
+    "compare",
+    "evaluate",
+    "train",
+    "export",
+    "plot",
+)
 
 _DESCRIPTION = """\
 examples:

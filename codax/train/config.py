@@ -6,14 +6,21 @@ import dataclasses
 import difflib
 import importlib.util
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codax.codecs.families import family
+from codax.codecs.trees import read_config
 from codax.errors import ConfigError
 
-__all__ = ["TrainConfig", "load_config", "with_overrides"]
+__all__ = [
+    "TrainConfig",
+    "find_config",
+    "load_config",
+    "read_run",
+    "with_overrides",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +72,16 @@ class TrainConfig:
     """The prior on its integer grid; False trains its float twin."""
     weighted: bool = True
     """Divide each sample's loss by the running mean of its quality."""
-    side_path: bool = True
-    """Keep the transform coder beside the networks (a lever to measure)."""
+    stream: bool = False
+    """Decode pictures as they are wanted, for sets that do not fit into memory."""
+    watch: float = 5.0
+    """Minutes between evaluations of the held-out pictures through files; 0: none."""
     steps_per_call: int = 1
     """Steps in one compiled call (lax.scan); more on an accelerator."""
     quality: int = -1
     """Train this one quality (half steps) only; -1 trains all."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Notes that travel with the run."""
+    notes: str = ""
+    """A note that travels with the run."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -86,8 +95,16 @@ class TrainConfig:
             ("ema", 0, 1),
             ("rate", 0, 1),
             ("quality", -1, 200),
+            ("linear_rate", 0, 1),
+            ("clip", 1e-6, 1e6),
+            ("watch", 0, 1e6),
+            ("held_out", 0, 100_000),
+            ("seed", 0, 2**31 - 1),
+            ("warmup", 0, 1_000_000),
             ("batch", 1, 4096),
             ("branch_batch", 1, 4096),
+            ("refresh", 1, 100_000),
+            ("steps_per_call", 1, 10_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -104,6 +121,68 @@ class TrainConfig:
     def to_json(self) -> str:
         """The configuration as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        """Reads what `to_json` wrote.
+
+        Fields that this version does not have are left out, so that older runs stay
+        readable.
+
+        Raises:
+            ConfigError: no JSON, or a value that does not fit.
+            ModelError: the codec's own configuration does not fit.
+        """
+        try:
+            stored = json.loads(text)
+            names = {f.name for f in dataclasses.fields(cls)}
+            fields = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in stored.items()
+                if name in names
+            }
+            kind = family(fields["codec"]).config
+            fields["model"] = read_config(kind, fields["model"])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"config.json: {error!r}") from error
+
+
+def read_run(run: Path) -> TrainConfig:
+    """The configuration of a run's folder.
+
+    Raises:
+        ConfigError: the run has none, or it cannot be read.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"{run}: no run here; expected its config.json")
+    return TrainConfig.from_json(path.read_text())
+
+
+def find_config(name: str) -> Path:
+    """The file of a configuration: a path, or the name of one that ships.
+
+    Args:
+        name: `my_config.py`, or `quadtree-tiny`.
+
+    Raises:
+        ConfigError: neither a file nor a name; the nearest is suggested.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = Path(__file__).parent / "configs"
+    shipped = {
+        file.stem.replace("_", "-"): file
+        for file in sorted(folder.glob("*.py"))
+        if file.stem != "__init__"
+    }
+    if name in shipped:
+        return shipped[name]
+    near = difflib.get_close_matches(name, shipped, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(shipped)}"
+    raise ConfigError(f"{name}: no such configuration file or name; {hint}")
 
 
 def load_config(path: Path) -> TrainConfig:

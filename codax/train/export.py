@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,17 @@ from codax.codecs.weights import (
     weights_hash,
     write_checkpoint,
 )
-from codax.errors import ConfigError, ModelError
+from codax.errors import ModelError
 from codax.train.config import TrainConfig
 
-__all__ = ["check_estimate", "count_kmac", "export_weights", "pack_codec"]
+__all__ = [
+    "check_estimate",
+    "codec_of",
+    "count_kmac",
+    "export_weights",
+    "make_card",
+    "pack_codec",
+]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -56,6 +62,40 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
     return packed
 
 
+def make_card(
+    packed: Arrays, config: TrainConfig, *, version: int = 1
+) -> dict[str, Any]:
+    """The fields of a card that follow from the weights and the configuration."""
+    return {
+        "name": f"{config.codec}-{config.preset}-v{version}",
+        "codec": config.codec,
+        "preset": config.preset,
+        "version": version,
+        "codec_id": family(config.codec).codec_id,
+        "weights_hash": weights_hash(dict(packed)).hex(),
+        "config": dataclasses.asdict(config.model),
+        "qualities": [0, 100],
+    }
+
+
+def codec_of(arrays: Arrays, config: TrainConfig, **options: Any) -> Codec:
+    """The codec of a run's weights, as an export would write it, in memory.
+
+    Args:
+        arrays: `ema/...` and `fixed/...`.
+        config: the run's configuration.
+        **options: those of `Codec`.
+
+    Returns:
+        A codec that codes pictures to files and back.
+
+    Raises:
+        ModelError: the weights break a bound.
+    """
+    packed = pack_codec(arrays)
+    return Codec(packed, make_card(packed, config), **options)
+
+
 def export_weights(
     arrays: Arrays,
     config: TrainConfig,
@@ -80,25 +120,14 @@ def export_weights(
         ModelError: the weights break a bound.
     """
     packed = pack_codec(arrays)
-    name = f"{config.codec}-{config.preset}-v{version}"
-    card = {
-        "name": name,
-        "codec": config.codec,
-        "preset": config.preset,
-        "version": version,
-        "codec_id": family(config.codec).codec_id,
-        "weights_hash": weights_hash(packed).hex(),
-        "config": dataclasses.asdict(config.model),
-        "qualities": [0, 100],
-        **(facts or {}),
-    }
+    card = {**make_card(packed, config, version=version), **(facts or {})}
     codec = Codec(packed, card)
     card["kmac_per_pixel"] = count_kmac(codec)
     card["parameters"] = int(
         sum(v.size for k, v in packed.items() if not k.startswith("tables/"))
     )
-    write_checkpoint(folder / name, packed, card)
-    return Codec.from_folder(folder / name)
+    write_checkpoint(folder / card["name"], packed, card)
+    return Codec.from_folder(folder / card["name"])
 
 
 def count_kmac(codec: Codec) -> dict[str, float]:
@@ -170,15 +199,3 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
             "expected 1 %; what trains is not what codes"
         )
     return worst
-
-
-def read_run_config(run: Path) -> dict[str, Any]:
-    """The fields of a run's configuration.
-
-    Raises:
-        ConfigError: the run has none.
-    """
-    try:
-        return json.loads((run / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{run}: no readable config.json: {error}") from error

@@ -10,18 +10,22 @@ what ships. Re-warming an annealed run would lose what annealing won.
     run/trunk.npz     the trunk's full state (weights, average, optimiser, step)
     run/branch.npz    the branch's full state while it runs
     run/weights.npz   averaged weights of the newest finished branch
+
+The compiled step itself is in `codax.train.trainer`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import statistics
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,204 +33,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from codax.codecs.trees import unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
-from codax.train.data import ResidentSet, crop_batch
-from codax.train.loss import rate_distortion
-from codax.train.soap import refresh_bases, scale_by_soap
+from codax.train.data import ResidentSet, StreamingSet
+from codax.train.soap import refresh_bases
 from codax.train.start import start_networks
-from codax.train.state import load_state, save_state
-from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
+from codax.train.state import join_initial, load_state, save_state
+from codax.train.trainer import State, Trainer
 
-__all__ = ["Trainer", "train"]
+__all__ = ["Stopped", "train"]
 
-SAVE_SECONDS = 60.0
+SAVE_SECONDS = 50.0
+"""Between two saves, so that with the step in progress at most a minute is lost."""
 REPORT_SECONDS = 15.0
 MOST_BAD_STEPS = 20
-LINEAR = ("klt",)
-ENCODER = ("g_a", "h_a")
 
-State = dict[str, Any]
+Watch = Callable[[Trainer, State, str], None]
 
 
-def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
-    return any(getattr(key, "key", None) in names for key in path)
+class Stopped(KeyboardInterrupt):
+    """A run that was asked to stop, and has saved its state.
 
-
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Clipping, SOAP or AdamW, and the linear matrices' share of the rate."""
-    if config.optimizer == "soap":
-        inner = scale_by_soap()
-    else:
-        inner = optax.scale_by_adam(b1=0.9, b2=0.95)
-
-    def linear_share(updates):
-        def scale(path, u):
-            return u * (config.linear_rate if _is_under(path, LINEAR) else 1.0)
-
-        return jax.tree_util.tree_map_with_path(scale, updates)
-
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        inner,
-        optax.stateless(lambda updates, params: linear_share(updates)),
-    )
-
-
-class Trainer:
-    """The compiled step of a configuration, and the state that it moves."""
-
-    def __init__(self, config: TrainConfig, model: Any):
-        """Splits the networks once; from here on everything is pure functions."""
-        self.config = config
-        self.graph, self.params, self.fixed = nnx.split(model, nnx.Param, ...)
-        self.optimizer = make_optimizer(config)
-
-    def initial_state(self) -> State:
-        """Weights, their average, the optimiser, counters and running losses."""
-        return {
-            "fixed": self.fixed,
-            "params": self.params,
-            "ema": self.params,
-            "opt": self.optimizer.init(self.params),
-            "step": jnp.zeros((), jnp.int32),
-            "skipped": jnp.zeros((), jnp.int32),
-            "run_of_bad": jnp.zeros((), jnp.int32),
-            "pixels": jnp.zeros((), jnp.float32),
-            "seconds": jnp.zeros((), jnp.float32),
-            "loss": jnp.zeros((QUALITY_ANCHORS,), jnp.float32),
-        }
-
-    def model(self, params: Any, fixed: Any) -> Any:
-        """The networks with these weights."""
-        return nnx.merge(self.graph, params, fixed)
-
-    def _loss(self, params, fixed, x, quality, key, weights, hard):
-        losses, parts = rate_distortion(
-            self.model(params, fixed),
-            x,
-            quality,
-            None if hard else key,
-            distortion=self.config.distortion,
-            exact=self.config.exact,
-        )
-        return jnp.mean(losses * weights), (losses, parts)
-
-    def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
-        """One update. Randomness is keyed by seed and step alone."""
-        config = self.config
-        key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
-        crop_key, quality_key, noise_key = jax.random.split(key, 3)
-        x = crop_batch(*data, crop_key, batch, size, config.rescale)
-        quality = jax.random.randint(quality_key, (batch,), 0, 201)
-        if config.quality >= 0:
-            quality = jnp.full_like(quality, config.quality)
-        anchor = (quality + QUALITY_SPACING // 2) // QUALITY_SPACING
-        running = state["loss"]
-        known = jnp.where(running > 0, running, jnp.max(running))
-        weights = jnp.where(known[anchor] > 0, 1.0 / known[anchor], 0.3)
-        if not config.weighted:
-            weights = jnp.full_like(weights, 0.3)
-        grads, (losses, parts) = jax.grad(self._loss, has_aux=True)(
-            state["params"],
-            state["fixed"],
-            x.astype(jnp.float32),
-            quality,
-            noise_key,
-            weights,
-            hard,
-        )
-        if hard:
-            grads = jax.tree_util.tree_map_with_path(
-                lambda path, g: jnp.zeros_like(g) if _is_under(path, ENCODER) else g,
-                grads,
-            )
-        norm = optax.global_norm(grads)
-        good = jnp.isfinite(norm)
-        safe = jax.tree.map(lambda g: jnp.where(good, g, 0.0), grads)
-        updates, opt = self.optimizer.update(safe, state["opt"], state["params"])
-        params = optax.apply_updates(
-            state["params"], jax.tree.map(lambda u: -rate * u, updates)
-        )
-        if hard:
-            params = jax.tree_util.tree_map_with_path(
-                lambda path, new, old: old if _is_under(path, ENCODER) else new,
-                params,
-                state["params"],
-            )
-        # The average follows fast at first, so that early states are of use.
-        decay = jnp.minimum(config.ema, (1.0 + state["step"]) / (10.0 + state["step"]))
-        ema = jax.tree.map(
-            lambda e, p: decay * e + (1 - decay) * p, state["ema"], params
-        )
-        keep = lambda new, old: jax.tree.map(  # noqa: E731
-            lambda a, b: jnp.where(good, a, b), new, old
-        )
-        one_hot = jax.nn.one_hot(anchor, QUALITY_ANCHORS)
-        count = one_hot.sum(0)
-        fresh = (one_hot * losses[:, None]).sum(0) / jnp.maximum(count, 1)
-        fresh = jnp.where(running > 0, running + 0.05 * (fresh - running), fresh)
-        running = jnp.where((count > 0) & good, fresh, running)
-        new = {
-            "fixed": state["fixed"],
-            "params": keep(params, state["params"]),
-            "ema": keep(ema, state["ema"]),
-            "opt": keep(opt, state["opt"]),
-            "step": state["step"] + 1,
-            "skipped": state["skipped"] + (~good).astype(jnp.int32),
-            "run_of_bad": jnp.where(good, 0, state["run_of_bad"] + 1),
-            "pixels": state["pixels"] + batch * size * size / 1e6,
-            "seconds": state["seconds"],
-            "loss": running,
-        }
-        report = {
-            "loss": jnp.mean(losses * weights),
-            "bpp": jnp.mean(parts["bpp"]),
-            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(parts["mse"])),
-            "norm": norm,
-        }
-        return new, report
-
-    @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
-    def steps(self, state, data, rates, batch: int, size: int, hard: bool):
-        """`len(rates)` updates in one compiled call.
-
-        Args:
-            state: see `initial_state`; given away.
-            data: arrays of a `ResidentSet`.
-            rates: float32[k], learning rates.
-            batch: crops a step.
-            size: side of the crops.
-            hard: encoder frozen, latents rounded hard.
-
-        Returns:
-            The state, and the means of loss, bpp, PSNR and gradient norm.
-        """
-
-        def body(state, rate):
-            return self._step(state, data, rate, batch, size, hard)
-
-        if rates.shape[0] == 1:
-            return body(state, rates[0])
-        state, reports = jax.lax.scan(body, state, rates)
-        return state, jax.tree.map(jnp.mean, reports)
-
-
-class _Clock:
-    """Time spent in steps; each counts at most five medians, so that a stopped
-    process does not burn its schedule.
+    Attributes:
+        signal: the number of the signal, 2 for Ctrl-C.
     """
 
-    def __init__(self) -> None:
-        self.spent = 0.0
-        self.recent: deque[float] = deque(maxlen=50)
-
-    def add(self, seconds: float) -> None:
-        self.recent.append(seconds)
-        self.spent += min(seconds, 5 * statistics.median(self.recent))
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.signal = number
 
 
 def train(
@@ -237,8 +73,9 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     resume: bool = False,
-    initial: dict[str, np.ndarray] | None = None,
-    watch: Callable[[Trainer, State, str], None] | None = None,
+    initial: Mapping[str, np.ndarray] | None = None,
+    stream: Sequence[Path] = (),
+    watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Trains within a time box or for a number of steps; trunk, then branch.
@@ -246,48 +83,62 @@ def train(
     Args:
         config: the run.
         run: its folder; made when missing.
-        resident: training pictures.
+        resident: training pictures; with `config.stream` those that the transform coder
+            of the start is fitted to.
         minutes: time box, compilation included; or
         steps: number of steps in all, branch included.
         resume: go on from the run's unfinished branch, else from its trunk.
-        initial: `ema/...` and `fixed/...` arrays to start from instead of a transform
-            coder, as `weights.npz` and the trunk files hold them.
-        watch: called every few minutes with the state and the phase.
+        initial: arrays to start from instead of a transform coder, see
+            `codax.train.state.load_initial`.
+        stream: pictures of the streaming set, when `config.stream`.
+        watch: called every `config.watch` minutes with the state and the phase.
         say: takes progress lines; the default writes to stderr.
 
     Returns:
         The path of the averaged weights.
 
     Raises:
-        ConfigError: neither or both of minutes and steps; nothing to resume.
+        ConfigError: neither or both of minutes and steps; nothing to resume, or a
+            folder that holds a run already.
         CodaxError: too many steps in a row were not finite.
+        Stopped: SIGTERM or Ctrl-C came; the state is saved.
     """
+    say = say or _say
     if (minutes is None) == (steps is None):
         raise ConfigError("train: give either minutes or steps")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(config.to_json())
-    trainer = Trainer(config, start_networks(config, resident))
-    state = trainer.initial_state()
-    if initial is not None:
-        known = {"ema": trainer.params, "fixed": trainer.fixed}
-        state |= unflatten_like(known, initial)
-        state["params"] = state["ema"]
-    phases = ["trunk", "branch"]
-    if resume:
-        name = "branch" if (run / "branch.npz").is_file() else "trunk"
-        if not (run / f"{name}.npz").is_file():
-            raise ConfigError(f"{run}: no state to resume; start without --resume")
-        state = unflatten_like(state, load_state(run / f"{name}.npz"))
-        phases = phases[phases.index(name) :]
-    state = jax.tree.map(jnp.copy, state)
-    runner = _Runner(trainer, run, resident, say or _say, watch)
-    box = _Box(config, minutes, steps, int(state["step"]), phases)
-    for phase in phases:
-        state = runner.phase(state, phase, box)
-        if runner.stopped:
-            raise KeyboardInterrupt
-    save_state(run / "weights.npz", {"ema": state["ema"], "fixed": state["fixed"]})
-    (run / "branch.npz").unlink(missing_ok=True)
+    newest = run / "branch.npz" if (run / "branch.npz").is_file() else run / "trunk.npz"
+    if resume and not newest.is_file():
+        raise ConfigError(f"{run}: no state to resume; start without --resume")
+    if newest.is_file() and not resume:
+        raise ConfigError(f"{run}: holds a run already; resume it or name another")
+    with _signals() as stop:
+        trainer = Trainer(config, start_networks(config, resident))
+        state = trainer.initial_state()
+        branch = {}
+        phases = ["trunk", "branch"] if config.branch > 0 else ["trunk"]
+        if resume:
+            stored = load_state(newest)
+            state = unflatten_like(state, stored)
+            if newest.stem == "branch":
+                phases = ["branch"]
+                branch = {k: stored[k] for k in stored if k.startswith("branch_")}
+        elif initial is not None:
+            state = join_initial(state, initial, say)
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.json").write_text(config.to_json())
+        # Copies: parts that share a buffer cannot both be given away to a step.
+        state = trainer.place(jax.tree.map(jnp.copy, state))
+        box = _Box(config, minutes, steps, _first_step(state), branch)
+        runner = _Runner(trainer, run, box, say, watch, stop)
+        runner.use(resident, stream)
+        for phase in phases:
+            state = runner.phase(state, phase)
+            if stop:
+                raise Stopped(stop[0])
+        counters = {k: state[k] for k in ("step", "seconds", "pixels", "skipped")}
+        average = {"ema": state["ema"], "fixed": state["fixed"]}
+        save_state(run / "weights.npz", average | counters)
+        (run / "branch.npz").unlink(missing_ok=True)
     return run / "weights.npz"
 
 
@@ -296,107 +147,252 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-class _Box:
-    """How far a run is: in time or in steps."""
+def _first_step(state: State) -> int:
+    """The step at which this optimiser began, 0 unless the weights were older."""
+    updates = int(optax.tree_utils.tree_get(state["opt"], "count"))
+    return int(state["step"]) - updates - int(state["skipped"])
 
-    def __init__(self, config, minutes, steps, first_step, phases):
-        self.config, self.minutes, self.steps = config, minutes, steps
-        self.first_step = first_step
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT instead of dying of them; a second one kills."""
+    stop: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # Only the main thread may set handlers.
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: Any) -> None:
+        stop.append(number)
+        restore()
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+class _Clock:
+    """Time spent; a step counts at most five medians.
+
+    So a stopped process does not burn its schedule. Compilation, saving and watching
+    count in full.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self.recent: deque[float] = deque(maxlen=50)
+
+    def add(self, seconds: float) -> None:
+        self.recent.append(seconds)
+        self.spent += min(seconds, 5 * statistics.median(self.recent))
+
+    def add_whole(self, seconds: float) -> None:
+        self.spent += seconds
+
+
+class _Box:
+    """How far a run is, in time or in steps, and what that means for the rate.
+
+    Steps count from `first`, where the optimiser began. The branch remembers where it
+    began (`branch_start`) and how much of it is done (`branch_share`): both are saved
+    with its state.
+    """
+
+    def __init__(self, config, minutes, steps, first, branch):
+        self.config, self.steps, self.first = config, steps, first
+        self.seconds = None if minutes is None else 60.0 * minutes
         self.clock = _Clock()
-        self.split = 0.0 if phases == ["branch"] else 1.0 - config.branch
+        self.branch_start = int(branch["branch_start"]) if branch else None
+        self.branch_share = float(branch["branch_share"]) if branch else 0.0
+        self._spent_before = 0.0
+
+    def begin_branch(self, step: int) -> None:
+        """Notes where the branch begins, unless it goes on from a saved state."""
+        if self.branch_start is None:
+            self.branch_start = step
+        self._resumed_share, self._spent_before = self.branch_share, self.clock.spent
+        if self.steps is not None and self.left_steps("branch", step) <= 0:
+            raise ConfigError(
+                f"steps: got {self.steps}, but {step - self.first} are done already; "
+                "give more"
+            )
+
+    def left_steps(self, phase: str, step: int) -> int:
+        """Steps until the phase ends, when the box is of steps."""
+        count = self.steps
+        if phase == "trunk":
+            count -= round(self.config.branch * self.steps)
+        return self.first + count - step
+
+    def ended(self, phase: str, step: int) -> bool:
+        """Whether a phase is over."""
+        if self.steps is not None:
+            return self.left_steps(phase, step) <= 0
+        end = 1.0 - self.config.branch if phase == "trunk" else 1.0
+        return self.clock.spent >= end * self.seconds
 
     def done(self, step: int) -> float:
         """The share of the whole box that is used, 0..1."""
         if self.steps is not None:
-            return min(1.0, step / self.steps)
-        return min(1.0, self.clock.spent / (60.0 * self.minutes))
+            return min(1.0, (step - self.first) / self.steps)
+        return min(1.0, self.clock.spent / self.seconds)
+
+    def seconds_left(self, step: int, k: int) -> float:
+        """Until the box is used up, by the median of recent calls of k steps."""
+        if self.steps is None:
+            return max(0.0, self.seconds - self.clock.spent)
+        recent = statistics.median(self.clock.recent or [0.0])
+        return self.left_steps("branch", step) * recent / k
+
+    def share(self, step: int) -> float:
+        """The share of the branch that is done, 0..1."""
+        if self.steps is not None:
+            whole = self.first + self.steps - self.branch_start
+            return (step - self.branch_start) / whole
+        room = max(1e-9, self.seconds - self._spent_before)
+        part = (self.clock.spent - self._spent_before) / room
+        return self._resumed_share + (1.0 - self._resumed_share) * part
 
     def rate(self, phase: str, step: int) -> float:
         """The learning rate of a step."""
         config = self.config
+        warm = min(1.0, (step - self.first + 1) / max(config.warmup, 1))
         if phase == "trunk":
-            return config.rate * min(1.0, (step + 1) / max(config.warmup, 1))
-        share = (self.done(step) - self.split) / max(1e-9, 1.0 - self.split)
-        return config.rate * max(0.0, 1.0 - share)
+            return config.rate * warm
+        return config.rate * warm * max(0.0, 1.0 - self.share(step))
 
-    def hard(self, step: int) -> bool:
+    def hard(self, phase: str, step: int) -> bool:
         """Whether the encoder is frozen by now."""
-        share = (self.done(step) - self.split) / max(1e-9, 1.0 - self.split)
-        return share > 1.0 - self.config.hard
+        return phase == "branch" and self.share(step) > 1.0 - self.config.hard
 
 
 class _Runner:
     """Runs a phase: steps, saves, reports, and stops in good order."""
 
-    def __init__(self, trainer, run, resident, say, watch):
-        self.trainer, self.run, self.say, self.watch = trainer, run, say, watch
-        self.data = tuple(jnp.asarray(a) for a in resident.arrays())
-        self.stopped = False
+    def __init__(self, trainer, run, box, say, watch, stop):
+        self.trainer, self.run, self.box = trainer, run, box
+        self.say, self.watch, self.stop = say, watch, stop
+        self.compiled: set[tuple] = set()
+        self.machine = machine_name()
         self.last_save = self.last_report = self.last_watch = time.monotonic()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
 
-    def _stop(self, number, frame) -> None:
-        self.stopped = True
+    def use(self, resident: ResidentSet, stream: Sequence[Path]) -> None:
+        """Puts the resident set on the device, or prepares to stream."""
+        self.paths = list(stream)
+        streaming = self.trainer.config.stream
+        if streaming and not self.paths:
+            raise ConfigError("stream: 0 pictures to stream; name a folder")
+        self.data = () if streaming else self.trainer.place(resident.arrays())
 
-    def phase(self, state: State, phase: str, box: _Box) -> State:
-        config = self.trainer.config
+    def phase(self, state: State, phase: str) -> State:
+        """Steps until the phase ends or a signal came; saves the state."""
+        config, box = self.trainer.config, self.box
         branch = phase == "branch"
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
-        end = 1.0 if branch else box.split
         step = int(state["step"])
-        while box.done(step) < end and not self.stopped:
+        if branch:
+            box.begin_branch(step)
+        crops = self._crops(batch, size, step)
+        while not box.ended(phase, step) and not self.stop:
             k = config.steps_per_call
-            rates = [box.rate(phase, step + i) for i in range(k)]
-            hard = branch and box.hard(step)
+            if box.steps is not None:
+                k = min(k, box.left_steps(phase, step))
             begin = time.monotonic()
-            state, report = self.trainer.steps(
-                state, self.data, jnp.asarray(rates), batch, size, hard
-            )
+            rates = jnp.asarray([box.rate(phase, step + i) for i in range(k)])
+            hard = box.hard(phase, step)
+            data = self.data or (np.stack([next(crops) for _ in range(k)]),)
+            state, report = self.trainer.steps(state, data, rates, batch, size, hard)
             report = {name: float(value) for name, value in report.items()}
             if config.optimizer == "soap" and (
-                step == 0 or (step + k) // config.refresh > step // config.refresh
+                step == box.first
+                or (step + k) // config.refresh > step // config.refresh
             ):
                 state["opt"] = refresh_bases(state["opt"])
             step += k
             spent = time.monotonic() - begin
-            box.clock.add(spent)
+            fresh = (k, batch, size, hard) not in self.compiled
+            self.compiled.add((k, batch, size, hard))
+            (box.clock.add_whole if fresh else box.clock.add)(spent)
             state["seconds"] = state["seconds"] + spent
-            self._after(state, step, phase, box, report, batch * k / spent, rates[-1])
-        save_state(self.run / f"{phase}.npz", state)
+            report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}
+            self._after(state, step, phase, report)
+        crops.close()
+        self._save(state, phase)
+        if branch and not self.stop and self.watch:
+            self.watch(self.trainer, state, phase)
         return state
 
-    def _after(self, state, step, phase, box, report, speed, rate) -> None:
+    def _crops(self, batch: int, size: int, step: int) -> Iterator[np.ndarray]:
+        """Batches of the streaming set; sample i of step s is number s * batch + i."""
+        if self.data:
+            return
+        config = self.trainer.config
+        crops = StreamingSet(self.paths, size, config.seed, config.rescale)
+        yield from crops.batches(batch, start=step * batch)
+
+    def _save(self, state: State, phase: str) -> None:
+        extra = {}
+        if phase == "branch":
+            share = self.box.share(int(state["step"]))
+            start = self.box.branch_start
+            extra = {"branch_start": np.int64(start), "branch_share": np.float64(share)}
+        save_state(self.run / f"{phase}.npz", state | extra)
+        self.last_save = time.monotonic()
+
+    def _after(self, state: State, step: int, phase: str, report: dict) -> None:
+        """What happens between steps: checks, reports, saves, watching."""
         now = time.monotonic()
+        config = self.trainer.config
         if int(state["run_of_bad"]) >= MOST_BAD_STEPS:
             raise CodaxError(
                 f"{MOST_BAD_STEPS} steps in a row were not finite, the last {step}, "
-                f"seed {self.trainer.config.seed}; lower the rate"
+                f"seed {config.seed}; lower the rate"
             )
-        if now - self.last_report > REPORT_SECONDS:
+        if now - self.last_report > REPORT_SECONDS or self.box.ended(phase, step):
             self.last_report = now
-            line = {
-                "step": step,
-                "phase": phase,
-                "rate": rate,
-                **report,
-                "pictures_per_second": speed,
-                "skipped": int(state["skipped"]),
-                "seconds": float(state["seconds"]),
-                "megapixels": float(state["pixels"]),
-                "done": box.done(step),
-            }
-            with (self.run / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            self.say(
-                f"{phase} {step} loss {report['loss']:.4f} bpp {report['bpp']:.3f} "
-                f"{report['psnr']:.2f} dB {speed:.1f} pictures/s "
-                f"{100 * box.done(step):.1f} %"
-            )
+            self._report(state, step, phase, report)
         if now - self.last_save > SAVE_SECONDS:
-            save_state(self.run / f"{phase}.npz", state)
-            self.last_save = time.monotonic()
-        if self.watch and now - self.last_watch > 300.0:
+            self._save(state, phase)
+        if self.watch and config.watch and now - self.last_watch > 60 * config.watch:
+            self._save(state, phase)  # Watching may take longer than a minute.
             self.watch(self.trainer, state, phase)
             self.last_watch = time.monotonic()
+        self.box.clock.add_whole(time.monotonic() - now)
+
+    def _report(self, state: State, step: int, phase: str, report: dict) -> None:
+        line = {
+            "step": step,
+            "phase": phase,
+            **{name: float(value) for name, value in report.items()},
+            "skipped": int(state["skipped"]),
+            "seconds": float(state["seconds"]),
+            "megapixels": float(state["pixels"]),
+            "done": self.box.done(step),
+            "machine": self.machine,
+        }
+        with (self.run / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        left = self.box.seconds_left(step, self.trainer.config.steps_per_call)
+        self.say(
+            f"{phase} {step}  loss {line['loss']:.4f}  {line['bpp']:.3f} bpp  "
+            f"{line['psnr']:.2f} dB  {line['pictures_per_second']:.1f} pictures/s  "
+            f"{100 * line['done']:.1f} %  {left / 60:.1f} min left"
+        )
+
+
+def machine_name() -> str:
+    """The kind of machine, such as `cpu, 2 cores` or `8 x NVIDIA H100`."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return f"cpu, {os.cpu_count()} cores"
+    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    return count + devices[0].device_kind

@@ -1,17 +1,34 @@
-"""Run states as flat npz files: any tree of arrays, keyed by its paths."""
+"""Run states as flat npz files, trunk files, and weights to start from."""
 
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from codax.codecs.trees import flatten
+from codax.codecs.trees import flatten, unflatten_like
+from codax.codecs.weights import read_checkpoint, unpack_weights
 from codax.errors import ModelError
 
-__all__ = ["load_state", "save_state"]
+__all__ = [
+    "join_initial",
+    "load_initial",
+    "load_state",
+    "load_trunk",
+    "save_state",
+    "save_trunk",
+]
+
+COUNTERS = ("step", "seconds", "pixels")
+TRANSFORMS = ("g_a", "g_s")
+"""What other weights must have to be started from."""
+
+Arrays = dict[str, np.ndarray]
 
 
 def save_state(path: Path, tree: Any) -> None:
@@ -24,7 +41,7 @@ def save_state(path: Path, tree: Any) -> None:
     temporary.replace(path)
 
 
-def load_state(path: Path) -> dict[str, np.ndarray]:
+def load_state(path: Path) -> Arrays:
     """Reads `path -> array`.
 
     Raises:
@@ -33,5 +50,112 @@ def load_state(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: no readable run state: {error}") from error
+
+
+def save_trunk(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes what the next hours of training need of a run, on any machine.
+
+    The averaged weights as float16 (the optimiser rebuilds itself in a few hundred
+    steps), constants as float32, and the counters `step`, `seconds` and `pixels`
+    (megapixels seen).
+
+    Args:
+        path: the file, usually `checkpoints/trunk/CODEC-PRESET.npz`; replaced in place.
+        arrays: a run's full state, see `load_state`.
+
+    Raises:
+        ModelError: a weight is not finite, or beyond the range of float16.
+    """
+    kept: Arrays = {}
+    for name, value in arrays.items():
+        if name in COUNTERS or name.startswith("fixed/"):
+            kept[name] = np.asarray(value)
+        elif name.startswith("ema/"):
+            with np.errstate(over="ignore"):
+                kept[name] = np.asarray(value).astype(np.float16)
+            if not np.all(np.isfinite(kept[name])):
+                raise ModelError(f"trunk: {name} does not fit into float16")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **kept)
+    temporary.replace(path)
+
+
+def load_trunk(path: Path) -> Arrays:
+    """Reads a trunk file, weights as float32.
+
+    Raises:
+        ModelError: the file is missing, damaged or holds no averaged weights.
+    """
+    arrays = load_state(path)
+    if not any(name.startswith("ema/") for name in arrays):
+        raise ModelError(f"{path}: holds no averaged weights; expected ema/...")
+    return {
+        name: value.astype(np.float32) if value.dtype == np.float16 else value
+        for name, value in arrays.items()
+    }
+
+
+def load_initial(path: Path) -> Arrays:
+    """Reads weights to start a run from.
+
+    Args:
+        path: a checkpoint's folder, a trunk file, or a run's `weights.npz` or
+            `trunk.npz`.
+
+    Returns:
+        `ema/...` and `fixed/...` arrays, and the counters where the file has them.
+
+    Raises:
+        ModelError: the file or folder cannot be used.
+    """
+    if not path.is_dir():
+        return load_trunk(path)
+    packed, _ = read_checkpoint(path)
+    # A checkpoint does not say which arrays are constants: each may be asked for.
+    weights = unpack_weights(packed).items()
+    return {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
+
+
+def join_initial(
+    state: dict[str, Any],
+    initial: Mapping[str, np.ndarray],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Puts other weights into a fresh state; the optimiser starts anew.
+
+    The transforms must fit. What else fits (hyper-analysis, prior) is taken too; what
+    does not, since it comes from a codec of another family, starts afresh.
+
+    Args:
+        state: see `Trainer.initial_state`.
+        initial: see `load_initial`.
+        say: takes a line on what starts afresh.
+
+    Returns:
+        The state, its counters going on from those of `initial`.
+
+    Raises:
+        ModelError: a transform is missing or has other widths.
+    """
+    own = flatten({"ema": state["ema"], "fixed": state["fixed"]})
+    part = {name: name.split("/")[1] for name in own}
+    fresh = {
+        part[name]
+        for name, value in own.items()
+        if name not in initial or initial[name].shape != value.shape
+    } - set(TRANSFORMS)
+    for name in sorted(fresh):
+        say(f"{name} is not in the weights to start from, or differs: it starts afresh")
+    kept = {name: value for name, value in own.items() if part[name] in fresh}
+    tree = {"ema": state["ema"], "fixed": state["fixed"]}
+    joined = unflatten_like(tree, {**initial, **kept})
+    counters = {
+        name: jnp.asarray(initial[name], state[name].dtype)
+        for name in COUNTERS
+        if name in initial
+    }
+    return state | joined | counters | {"params": joined["ema"]}

@@ -1,0 +1,221 @@
+"""`codax train`: from a folder of pictures to weights."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codax.cli.common import Reporter, UsageError, add_common, positive_count
+
+if TYPE_CHECKING:
+    from codax.train.config import TrainConfig
+    from codax.train.data import ResidentSet
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax train quadtree-tiny --data ~/photos --minutes 60 -o runs/mine
+  codax train --resume -o runs/mine --minutes 60
+
+CONFIG is a Python file, or the name of a configuration that ships. Ctrl-C and
+SIGTERM save the state first. `codax export` makes weights of the run.
+"""
+_RUN_FILES = ("log.jsonl", "watch.jsonl", "trunk.npz", "branch.npz", "weights.npz")
+_FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "train", description=_DESCRIPTION, help="train a codec on your pictures"
+    )
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="file or name")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RUN", help="folder of the run"
+    )
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument(
+        "--minutes", type=_minutes, metavar="N", help="time box, trunk and branch"
+    )
+    length.add_argument(
+        "--steps", type=positive_count, metavar="N", help="steps in all, repeatable"
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of pictures instead of the configuration's; may be repeated",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the configuration; may be repeated",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="start from a checkpoint (name or folder) or a run's or trunk's npz",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run, as it was saved"
+    )
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="replace a run that is there"
+    )
+    rare = parser.add_argument_group("advanced")
+    rare.add_argument("--seed", type=int, metavar="N", help="of everything random")
+    rare.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default auto"
+    )
+    add_common(parser)
+
+
+def _minutes(text: str) -> float:
+    """Parses a time above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; returns the exit status."""
+    report = Reporter(args)
+    folder = Path(args.output)
+    _check(args, folder)
+    # LAPACK called with several OpenBLAS threads beside XLA's was 10 to 100 times
+    # slower. It is read when NumPy is first loaded, so this comes before all imports.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from codax.cli.runtime import prepare_jax
+
+    prepare_jax(args.device)
+    from codax.train.folders import run_pictures
+    from codax.train.loop import Stopped, train
+    from codax.train.state import load_initial
+    from codax.train.watch import Watcher
+
+    config = _configuration(args, folder, report)
+    initial = load_initial(_weights(args.init)) if args.init else None
+    training, held_out = run_pictures(config, args.data)
+    with report.waiting(f"reading {len(training)} pictures"):
+        resident = _resident(config, training)
+    for message in resident.skipped:
+        report.note(f"skipped: {message}")
+    if args.force:
+        for name in _RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
+        file.write(_command(args) + "\n")
+
+    def say(line: str) -> None:
+        report.result(line, {"progress": line})
+
+    watcher = Watcher(folder, config, held_out, say) if held_out else None
+    try:
+        weights = train(
+            config,
+            folder,
+            resident,
+            minutes=args.minutes,
+            steps=args.steps,
+            resume=args.resume,
+            initial=initial,
+            stream=training if config.stream else (),
+            watch=watcher,
+            say=say,
+        )
+    except Stopped as stopped:
+        report.note(
+            f"stopped, state saved; go on with `codax train --resume -o {folder} ...`"
+        )
+        return 128 + stopped.signal
+    report.result(f"{weights} written", {"weights": str(weights)})
+    return 0
+
+
+def _check(args: argparse.Namespace, folder: Path) -> None:
+    """Refuses what can be refused before anything is loaded."""
+    begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+    if args.resume:
+        if args.init or args.force:
+            raise UsageError("--resume goes with neither --init nor --force")
+        if not begun:
+            raise UsageError(f"{folder}: no state to resume; start without --resume")
+    else:
+        if not args.config:
+            raise UsageError("CONFIG is missing: a file, or a name that ships")
+        if begun and not args.force:
+            raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
+
+
+def _configuration(
+    args: argparse.Namespace, folder: Path, report: Reporter
+) -> TrainConfig:
+    """The configuration with what the command line changes."""
+    import dataclasses
+
+    from codax.train.config import find_config, load_config, read_run, with_overrides
+
+    if args.config:
+        config = load_config(find_config(args.config))
+    else:
+        config = read_run(folder)
+    config = with_overrides(config, args.set)
+    if args.seed is not None:
+        config = dataclasses.replace(config, seed=args.seed)
+    if args.resume:
+        before = dataclasses.asdict(read_run(folder))
+        now = dataclasses.asdict(config)
+        changed = [name for name in now if now[name] != before[name]]
+        if changed:
+            report.note(f"differs from the run so far: {', '.join(changed)}")
+    return config
+
+
+def _weights(name: str) -> Path:
+    """The path of weights by path, or by the name of a checkpoint."""
+    from codax.codecs.cards import find_card
+
+    path = Path(name)
+    return path if path.exists() else find_card(name).folder
+
+
+def _resident(config: TrainConfig, training: list[Path]) -> ResidentSet:
+    """Decodes the pictures, or takes them from the user's cache."""
+    from codax.cli.runtime import cache_folder
+    from codax.train.data import ResidentSet
+
+    if config.stream:
+        stride = max(1, len(training) // _FITTED_TO)
+        return ResidentSet.load(training[::stride][:_FITTED_TO])
+    names = "\n".join(str(path.resolve()) for path in training)
+    key = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return ResidentSet.load(
+        training, cache=cache_folder().parent / "pictures" / f"{key}.npz"
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command again, for the model card."""
+    words = ["codax", "train"] + ([args.config] if args.config else [])
+    for flag, values in (("--set", args.set), ("--data", args.data)):
+        words += [word for value in values for word in (flag, value)]
+    for name in ("init", "minutes", "steps", "seed"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]
+    if args.resume:
+        words.append("--resume")
+    return shlex.join([*words, "-o", args.output])

@@ -1,0 +1,131 @@
+"""A finished run becomes a folder that ships: checks, and the facts of its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codax.codecs.codec import Codec
+from codax.errors import ConfigError
+from codax.train.config import TrainConfig
+from codax.train.export import check_estimate, codec_of, export_weights
+from codax.train.state import load_state
+
+__all__ = ["export_run", "next_version", "run_facts", "set_default"]
+
+CHECKED_QUALITIES = (40, 100, 160)
+"""Half steps at which the estimate is compared with files."""
+LICENCE = "Apache-2.0; for the training pictures' terms see ATTRIBUTION.md"
+
+
+def export_run(
+    run: Path,
+    config: TrainConfig,
+    folder: Path,
+    pictures: Sequence[np.ndarray],
+    *,
+    version: int,
+) -> Codec:
+    """Writes the checkpoint folder of a run.
+
+    Args:
+        run: the run's folder, with `weights.npz`.
+        config: its configuration; the preset may be another, for another name.
+        folder: the new folder's parent, usually `checkpoints`.
+        pictures: held-out uint8[H W 3], sides multiples of 64, on which the estimate of
+            training is compared with real streams.
+        version: N of `codec-preset-vN`.
+
+    Returns:
+        The codec, loaded from the new folder.
+
+    Raises:
+        ConfigError: there are no pictures to check on.
+        ModelError: the weights break a bound, or the estimate differs from the files.
+    """
+    if not pictures:
+        raise ConfigError(
+            "0 held-out pictures, expected at least 1 of 64x64 to check the estimate "
+            "on; give --data DIR"
+        )
+    arrays = load_state(run / "weights.npz")
+    codec = codec_of(arrays, config)
+    worst = max(check_estimate(codec, list(pictures), q) for q in CHECKED_QUALITIES)
+    facts = run_facts(run, config) | {
+        "estimate_error": round(worst, 5),
+        "previous": _previous(folder, config, version),
+    }
+    return export_weights(arrays, config, folder, version=version, facts=facts)
+
+
+def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:
+    """What a card says of the training.
+
+    Args:
+        run: the run's folder, with `log.jsonl`.
+        config: its configuration.
+
+    Returns:
+        Hours by kind of machine, megapixels, steps, seed, training configuration, data,
+        licence, attribution and the commands.
+    """
+    hours: dict[str, float] = {}
+    last = {"seconds": 0.0, "megapixels": 0.0, "step": 0}
+    for text in (run / "log.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        machine = line.get("machine", "cpu")
+        spent = max(0.0, line["seconds"] - last["seconds"])
+        hours[machine] = hours.get(machine, 0.0) + spent / 3600
+        last = line
+    commands = run / "commands.txt"
+    settings = dataclasses.asdict(config)
+    del settings["model"]
+    return {
+        "hours": {machine: round(value, 3) for machine, value in hours.items()},
+        "megapixels": round(last["megapixels"], 1),
+        "steps": last["step"],
+        "seed": config.seed,
+        "training": settings,
+        "data": list(config.data),
+        "licence": LICENCE,
+        "attribution": "ATTRIBUTION.md",
+        "command": commands.read_text().splitlines() if commands.is_file() else [],
+    }
+
+
+def next_version(folder: Path, stem: str) -> int:
+    """The version after the newest `stem-vN` of a folder of checkpoints; 1 at first."""
+    return max(_versions(folder, stem), default=0) + 1
+
+
+def _versions(folder: Path, stem: str) -> dict[int, Path]:
+    """Folders `stem-vN` by N."""
+    pattern = re.compile(re.escape(stem) + r"-v(\d+)")
+    found = {path: pattern.fullmatch(path.name) for path in folder.glob(f"{stem}-v*")}
+    return {int(match[1]): path for path, match in found.items() if match}
+
+
+def _previous(folder: Path, config: TrainConfig, version: int) -> dict[str, str]:
+    """Hashes of older versions to their names, so that an error can name them."""
+    known: dict[str, str] = {}
+    versions = _versions(folder, f"{config.codec}-{config.preset}")
+    for number in sorted(n for n in versions if n < version):
+        card = json.loads((versions[number] / "card.json").read_text())
+        known |= card.get("previous", {}) | {card["weights_hash"]: card["name"]}
+    return known
+
+
+def set_default(folder: Path, name: str) -> None:
+    """Makes one checkpoint of a folder the one used when none is named."""
+    for path in sorted(folder.glob("*/card.json")):
+        card = json.loads(path.read_text())
+        wanted = path.parent.name == name
+        if wanted != bool(card.get("default", False)):
+            card["default"] = wanted
+            path.write_text(json.dumps(card, indent=1) + "\n")

@@ -1,0 +1,230 @@
+"""The compiled step of a run: crops, loss, gradients, optimiser, average.
+
+Everything random in a step is keyed by the seed and the step's number alone, so that a
+run resumes exactly and any number of devices draws the same crops and noise.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from codax.errors import ConfigError
+from codax.train.config import TrainConfig
+from codax.train.data import crop_batch
+from codax.train.loss import rate_distortion
+from codax.train.soap import scale_by_soap
+from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
+
+__all__ = ["State", "Trainer", "make_optimizer"]
+
+LINEAR = ("klt",)
+ENCODER = ("g_a", "h_a")
+
+State = dict[str, Any]
+
+
+def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
+    return any(getattr(key, "key", None) in names for key in path)
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Clipping, SOAP or AdamW, and the linear matrices' share of the rate."""
+    if config.optimizer == "soap":
+        inner = scale_by_soap()
+    else:
+        inner = optax.scale_by_adam(b1=0.9, b2=0.95)
+
+    def linear_share(updates):
+        def scale(path, u):
+            return u * (config.linear_rate if _is_under(path, LINEAR) else 1.0)
+
+        return jax.tree_util.tree_map_with_path(scale, updates)
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        inner,
+        optax.stateless(lambda updates, params: linear_share(updates)),
+    )
+
+
+class Trainer:
+    """The compiled step of a configuration, and the state that it moves.
+
+    On several devices each works on its share of the crops; weights, optimiser and the
+    resident set lie on all of them.
+    """
+
+    def __init__(self, config: TrainConfig, model: Any):
+        """Splits the networks once; from here on everything is pure functions.
+
+        Raises:
+            ConfigError: the crops cannot be shared out evenly among the devices.
+        """
+        self.config = config
+        self.graph, self.params, self.fixed = nnx.split(model, nnx.Param, ...)
+        self.optimizer = make_optimizer(config)
+        devices = jax.local_devices()
+        self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
+        for name in ("batch", "branch_batch"):
+            if getattr(config, name) % len(devices):
+                raise ConfigError(
+                    f"{name}: got {getattr(config, name)}, expected a multiple of the "
+                    f"{len(devices)} devices"
+                )
+
+    def place(self, tree: Any) -> Any:
+        """Puts arrays on the device, or a copy on each of them."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, tree)
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def _share_out(self, x: jax.Array) -> jax.Array:
+        """Splits the first axis among the devices; the values stay the same."""
+        if self.mesh is None:
+            return x
+        spread = NamedSharding(self.mesh, PartitionSpec("crops"))
+        return jax.lax.with_sharding_constraint(x, spread)
+
+    def initial_state(self) -> State:
+        """Weights, their average, the optimiser, counters and running losses."""
+        return {
+            "fixed": self.fixed,
+            "params": self.params,
+            "ema": self.params,
+            "opt": self.optimizer.init(self.params),
+            "step": jnp.zeros((), jnp.int32),
+            "skipped": jnp.zeros((), jnp.int32),
+            "run_of_bad": jnp.zeros((), jnp.int32),
+            "pixels": jnp.zeros((), jnp.float32),
+            "seconds": jnp.zeros((), jnp.float32),
+            "loss": jnp.zeros((QUALITY_ANCHORS,), jnp.float32),
+        }
+
+    def model(self, params: Any, fixed: Any) -> Any:
+        """The networks with these weights."""
+        return nnx.merge(self.graph, params, fixed)
+
+    def _loss(self, params, fixed, x, quality, key, weights, hard):
+        losses, parts = rate_distortion(
+            self.model(params, fixed),
+            x,
+            quality,
+            None if hard else key,
+            distortion=self.config.distortion,
+            exact=self.config.exact,
+        )
+        return jnp.mean(losses * weights), (losses, parts)
+
+    def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
+        """One update. Randomness is keyed by seed and step alone."""
+        config = self.config
+        key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
+        crop_key, quality_key, noise_key = jax.random.split(key, 3)
+        if len(data) > 1:
+            x = crop_batch(*data, crop_key, batch, size, config.rescale)
+        else:
+            (x,) = data
+        x = self._share_out(x)
+        quality = jax.random.randint(quality_key, (batch,), 0, 201)
+        if config.quality >= 0:
+            quality = jnp.full_like(quality, config.quality)
+        anchor = (quality + QUALITY_SPACING // 2) // QUALITY_SPACING
+        running = state["loss"]
+        known = jnp.where(running > 0, running, jnp.max(running))
+        weights = jnp.where(known[anchor] > 0, 1.0 / known[anchor], 0.3)
+        if not config.weighted:
+            weights = jnp.full_like(weights, 0.3)
+        grads, (losses, parts) = jax.grad(self._loss, has_aux=True)(
+            state["params"],
+            state["fixed"],
+            x.astype(jnp.float32),
+            quality,
+            noise_key,
+            weights,
+            hard,
+        )
+        if hard:
+            grads = jax.tree_util.tree_map_with_path(
+                lambda path, g: jnp.zeros_like(g) if _is_under(path, ENCODER) else g,
+                grads,
+            )
+        norm = optax.global_norm(grads)
+        good = jnp.isfinite(norm)
+        safe = jax.tree.map(lambda g: jnp.where(good, g, 0.0), grads)
+        updates, opt = self.optimizer.update(safe, state["opt"], state["params"])
+        params = optax.apply_updates(
+            state["params"], jax.tree.map(lambda u: -rate * u, updates)
+        )
+        if hard:
+            params = jax.tree_util.tree_map_with_path(
+                lambda path, new, old: old if _is_under(path, ENCODER) else new,
+                params,
+                state["params"],
+            )
+        # The average follows fast at first, so that early states are of use.
+        decay = jnp.minimum(config.ema, (1.0 + state["step"]) / (10.0 + state["step"]))
+        ema = jax.tree.map(
+            lambda e, p: decay * e + (1 - decay) * p, state["ema"], params
+        )
+        keep = lambda new, old: jax.tree.map(  # noqa: E731
+            lambda a, b: jnp.where(good, a, b), new, old
+        )
+        one_hot = jax.nn.one_hot(anchor, QUALITY_ANCHORS)
+        count = one_hot.sum(0)
+        fresh = (one_hot * losses[:, None]).sum(0) / jnp.maximum(count, 1)
+        fresh = jnp.where(running > 0, running + 0.05 * (fresh - running), fresh)
+        running = jnp.where((count > 0) & good, fresh, running)
+        new = {
+            "fixed": state["fixed"],
+            "params": keep(params, state["params"]),
+            "ema": keep(ema, state["ema"]),
+            "opt": keep(opt, state["opt"]),
+            "step": state["step"] + 1,
+            "skipped": state["skipped"] + (~good).astype(jnp.int32),
+            "run_of_bad": jnp.where(good, 0, state["run_of_bad"] + 1),
+            "pixels": state["pixels"] + batch * size * size / 1e6,
+            "seconds": state["seconds"],
+            "loss": running,
+        }
+        report = {
+            "loss": jnp.mean(losses * weights),
+            "bpp": jnp.mean(parts["bpp"]),
+            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(parts["mse"])),
+            "norm": norm,
+        }
+        return new, report
+
+    @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
+    def steps(self, state, data, rates, batch: int, size: int, hard: bool):
+        """`len(rates)` updates in one compiled call.
+
+        Args:
+            state: see `initial_state`; given away.
+            data: arrays of a `ResidentSet`; or one array uint8[k batch size size 3],
+                crops of a streaming set.
+            rates: float32[k], learning rates.
+            batch: crops a step.
+            size: side of the crops.
+            hard: encoder frozen, latents rounded hard.
+
+        Returns:
+            The state, and the means of loss, bpp, PSNR and gradient norm.
+        """
+        streamed = data if len(data) == 1 else ()
+
+        def body(state, inputs):
+            rate, crops = inputs
+            return self._step(state, crops or data, rate, batch, size, hard)
+
+        if rates.shape[0] == 1:
+            return body(state, (rates[0], tuple(x[0] for x in streamed)))
+        state, reports = jax.lax.scan(body, state, (rates, streamed))
+        return state, jax.tree.map(jnp.mean, reports)
