@@ -111,7 +111,8 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
     for index in range(SCALE_COUNT):
         scale = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index))
         half = gaussian_mixture_pmf(scale, weight, spread)
-        whole = integer_table(np.concatenate([half[:0:-1], half]))
+        centre = half.size - 1
+        whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
         own = whole[half.size - 1 :]
         # What rounding left over may have gone to one of several equal largest
         # frequencies, left of the centre; in a symmetric table it is the centre's.

@@ -171,11 +171,15 @@ def logistic_mixture_pmf(
     return (mass * weight).sum(-1)
 
 
-def integer_table(pmf: np.ndarray, escape: float = 2.0**-20) -> np.ndarray:
+def integer_table(
+    pmf: np.ndarray, rest: int | None = None, escape: float = 2.0**-20
+) -> np.ndarray:
     """Turns masses into the stored form of a table.
 
     Args:
         pmf: float64[n], masses of the n symbols of the table, sum at most 1.
+        rest: the symbol that gets what rounding leaves, so that a symmetric table
+            stays so; the likeliest if None.
         escape: least mass of the escape symbol.
 
     Returns:
@@ -186,5 +190,6 @@ def integer_table(pmf: np.ndarray, escape: float = 2.0**-20) -> np.ndarray:
     mass = mass / mass.sum()
     count = mass.size
     freq = np.floor(mass * (TABLE_TOTAL - count)).astype(np.int64) + 1
-    freq[int(np.argmax(freq))] += TABLE_TOTAL - int(freq.sum())
+    taker = int(np.argmax(freq)) if rest is None else rest
+    freq[taker] += TABLE_TOTAL - int(freq.sum())
     return freq
