@@ -1,0 +1,162 @@
+"""One coding order, three interpreters that agree; clips, orders and batches."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_codecs import small_codec
+
+from codax.codecs import order
+from codax.codecs.families import FAMILIES
+from codax.codecs.order import rate
+from codax.entropy.domain import LATENT_LIMIT
+
+GRID = (8, 8)
+
+
+def random_latents(codec, seed, count=1):
+    random = np.random.default_rng(seed)
+    channels = codec.model.prior.channels
+    latents = {}
+    for name, c in channels.items():
+        h, w = (GRID[0] // 4, GRID[1] // 4) if name == "z" else GRID
+        std = 30.0 / (1 + np.arange(c))
+        latents[name] = random.normal(0, std, (count, h, w, c)).astype(np.float32)
+    return latents
+
+
+@cache
+def compiled(codec):
+    """All steps whose inputs are at hand, on whole arrays, in one program."""
+    prior = codec.model.prior
+
+    @jax.jit
+    def call(reads, quality):
+        return {
+            step.name: step.network(
+                prior, *(reads[n] for n in step.reads), quality, None
+            )
+            for step in prior.steps
+            if step.network and all(name in reads for name in step.reads)
+        }
+
+    return call
+
+
+def evaluator(codec, quality):
+    """Evaluates steps for `encode` and `decode`."""
+    q = np.array([quality], np.int32)
+
+    def run(step, state):
+        return tuple(np.asarray(a) for a in compiled(codec)(dict(state), q)[step.name])
+
+    return run
+
+
+def through(codec, latents, quality, extents=None):
+    prior = codec.model.prior
+    run = evaluator(codec, quality)
+    extents = extents or {n: v.shape[1:3] for n, v in latents.items()}
+    tables = codec._tables(quality)
+    stream = order.encode(prior.steps, run, latents, extents, tables)
+    shapes = {name: value.shape for name, value in latents.items()}
+    return stream, order.decode(prior.steps, run, shapes, extents, tables, stream)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_latent_is_coded_once(name):
+    """`take` and `put` of the steps cover every latent exactly once."""
+    prior = small_codec(name).model.prior
+    for target, c in prior.channels.items():
+        shape = (1, 4, 4, c)
+        numbers = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
+        steps = [s for s in prior.steps if s.coded and s.target == target]
+        seen = np.concatenate([step.take(numbers).ravel() for step in steps])
+        assert np.array_equal(np.sort(seen), numbers.ravel())
+        for xp in (np, jnp):
+            known = xp.zeros(shape, np.float32)
+            for step in steps:
+                before = np.asarray(known)
+                known = step.put(known, step.take(xp.asarray(numbers)))
+                changed = np.asarray(known) != before
+                assert changed.sum() == step.take(numbers).size
+            assert np.array_equal(np.asarray(known), numbers)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rate_and_files_give_the_same_latents(name):
+    codec = small_codec(name)
+    latents = random_latents(codec, 2)
+    quality = 110
+    stream, decoded = through(codec, latents, quality)
+    q = np.array([quality], np.int32)
+    bits, hat = jax.jit(lambda v: rate(codec.model.prior, v, q, None))(latents)
+    for key, value in hat.items():
+        unit = 1 if key == "z" else 16
+        assert np.array_equal(np.asarray(value) * unit, decoded[key]), key
+    expected = sum(float(b[0]) for b in bits.values()) / 8
+    assert abs(len(stream) - expected) < 0.01 * len(stream) + 64
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_batch_of_eight_equals_eight_batches_of_one(name):
+    codec = small_codec(name)
+    prior = codec.model.prior
+    latents = random_latents(codec, 3, count=8)
+    qualities = np.array([0, 15, 16, 77, 100, 130, 199, 200], np.int32)
+    whole = jax.jit(lambda v, q: rate(prior, v, q, None)[1])
+    together = whole(latents, qualities)
+    for i in range(8):
+        alone = whole(
+            {k: v[i : i + 1] for k, v in latents.items()}, qualities[i : i + 1]
+        )
+        for key, value in alone.items():
+            assert np.array_equal(np.asarray(value)[0], np.asarray(together[key])[i])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_latents_beyond_the_limit_are_drawn_back(name):
+    """Encoder and decoder agree even on latents that no weights should give."""
+    codec = small_codec(name)
+    latents = random_latents(codec, 4)
+    for value in latents.values():
+        value[0, 0, 0] = 1e5
+        value[0, 1, 1] = -1e5
+    _, decoded = through(codec, latents, 60)
+    y = decoded["y"]
+    assert np.abs(y).max() <= LATENT_LIMIT
+    assert np.all(y[0, 0, 0] > LATENT_LIMIT - 16)
+    assert np.all(y[0, 1, 1] < 16 - LATENT_LIMIT)
+    for key, value in latents.items():
+        unit = 1 if key == "z" else 16
+        ordinary = np.abs(value) < 1e4
+        error = np.abs(decoded[key] / unit - value)[ordinary]
+        assert error.max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_latents_outside_the_picture_are_not_coded(name):
+    codec = small_codec(name)
+    extents = {"y": (5, 6), "z": (2, 2)}
+    extents = {key: extents[key] for key in codec.model.prior.channels}
+    latents = random_latents(codec, 5)
+    stream, decoded = through(codec, latents, 100, extents)
+    assert not np.any(decoded["y"][:, 5:])
+    assert not np.any(decoded["y"][:, :, 6:])
+    latents["y"][:, 5:] = 1e3
+    assert through(codec, latents, 100, extents)[0] == stream
+
+
+def test_smaller_rounding_offset_gives_fewer_bits():
+    codec = small_codec("hyperprior")
+    latents = random_latents(codec, 6)
+    q = np.array([100], np.int32)
+
+    @partial(jax.jit, static_argnums=1)
+    def bits(latents, offset):
+        found, _ = rate(codec.model.prior, latents, q, None, round_offset=offset)
+        return sum(b[0] for b in found.values())
+
+    assert bits(latents, 0.3) < bits(latents, 0.5)
