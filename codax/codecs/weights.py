@@ -26,7 +26,6 @@ from codax.entropy.tables import (
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
-    TABLE_TOTAL,
     gaussian_mixture_pmf,
     integer_table,
     logistic_mixture_pmf,
@@ -113,11 +112,7 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
         half = gaussian_mixture_pmf(scale, weight, spread)
         centre = half.size - 1
         whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
-        own = whole[half.size - 1 :]
-        # What rounding left over may have gone to one of several equal largest
-        # frequencies, left of the centre; in a symmetric table it is the centre's.
-        own[0] += TABLE_TOTAL - (own[0] + 2 * own[1:-1].sum() + own[-1])
-        tables.append(own)
+        tables.append(whole[centre:])
     return tables
 
 
