@@ -1,0 +1,58 @@
+"""The README's picture: a crop of the fixture as codax and as JPEG at equal bytes.
+
+python tools/readme_picture.py OUT
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from side_by_side import side_by_side
+
+import codax
+from codax.evaluation.metrics import psnr
+
+FIXTURE = Path(__file__).parent.parent / "tests" / "fixtures" / "guitar.png"
+CROP = (150, 120, 450, 420)
+QUALITY = 20
+
+
+def jpeg_within(picture: Image.Image, size: int) -> bytes:
+    """The best JPEG (4:2:0, optimised) of at most `size` bytes."""
+    best = b""
+    for quality in range(1, 96):
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+        if len(buffer.getvalue()) > size:
+            break
+        best = buffer.getvalue()
+    return best
+
+
+def main() -> None:
+    """Writes the sheet and prints what it shows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    picture = Image.open(FIXTURE).convert("RGB")
+    codec = codax.load("quadtree-tiny")
+    data = codec.encode(picture, quality=QUALITY)
+    jpeg = jpeg_within(picture, len(data))
+    pictures, captions = [picture], ["original"]
+    for name, size, decoded in (
+        ("codax", len(data), codec.decode(data)),
+        ("JPEG", len(jpeg), Image.open(io.BytesIO(jpeg)).convert("RGB")),
+    ):
+        quality = psnr(np.asarray(picture), np.asarray(decoded))
+        pictures.append(decoded)
+        captions.append(f"{name}, {size} bytes, {quality:.2f} dB")
+    side_by_side([p.crop(CROP) for p in pictures], captions).save(
+        args.out, optimize=True
+    )
+    print("; ".join(captions))
+
+
+if __name__ == "__main__":
+    main()
