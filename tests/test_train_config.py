@@ -1,0 +1,125 @@
+"""Run configurations: checks, changes by field, files, and what a run stores."""
+
+import dataclasses
+import json
+
+import pytest
+
+from codax.codecs.quadtree import QuadtreeConfig
+from codax.errors import CodaxError, ConfigError
+from codax.train.config import (
+    TrainConfig,
+    find_config,
+    load_config,
+    read_run,
+    with_overrides,
+)
+
+
+@pytest.fixture
+def config():
+    return TrainConfig(codec="quadtree", preset="tiny", data=("train",))
+
+
+def test_the_family_gives_the_model(config):
+    assert config.model == QuadtreeConfig()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("codec", "quadtre"),
+        ("crop", 100),
+        ("branch_crop", 0),
+        ("batch", 0),
+        ("branch", 1.5),
+        ("optimizer", "sgd"),
+        ("distortion", "mae"),
+        ("quality", 201),
+        ("refresh", 0),
+        ("steps_per_call", 0),
+        ("clip", 0.0),
+    ],
+)
+def test_values_out_of_range_are_errors(config, field, value):
+    with pytest.raises(ConfigError, match=str(value)):
+        dataclasses.replace(config, **{field: value})
+
+
+def test_overrides_are_read_by_the_type_of_the_field(config):
+    found = with_overrides(
+        config,
+        [
+            "batch=4",
+            "rate=1e-3",
+            "exact=false",
+            "data=a,b",
+            "model.side=32",
+            "model.transforms.latents=64",
+        ],
+    )
+    assert (found.batch, found.rate, found.exact) == (4, 1e-3, False)
+    assert found.data == ("a", "b")
+    assert found.model.side == 32
+    assert found.model.transforms.latents == 64
+    assert found.model.hidden == config.model.hidden
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("batsh=4", "did you mean batch"),
+        ("model.sied=4", "did you mean side"),
+        ("batch=four", "expected a int"),
+        ("exact=maybe", "expected a bool"),
+        ("batch", "expected field=value"),
+        ("batch.size=4", "no fields of its own"),
+        ("batch=0", "expected 1 to"),
+    ],
+)
+def test_wrong_overrides_name_the_remedy(config, pair, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        with_overrides(config, [pair])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_keeps_its_configuration(tmp_path, config):
+    config = with_overrides(config, ["model.side=32", "seed=3"])
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert read_run(tmp_path) == config
+    assert hash(read_run(tmp_path)) == hash(config)
+
+
+def test_fields_of_older_versions_are_left_out(config):
+    fields = json.loads(config.to_json()) | {"side_path": True}
+    assert TrainConfig.from_json(json.dumps(fields)) == config
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"codec": "quadtree"}'])
+def test_damaged_configurations_are_errors(tmp_path, text):
+    with pytest.raises(CodaxError):
+        TrainConfig.from_json(text)
+    with pytest.raises(ConfigError, match="no run here"):
+        read_run(tmp_path)
+
+
+def test_configurations_that_ship_load_by_name():
+    config = load_config(find_config("quadtree-tiny"))
+    assert (config.codec, config.preset) == ("quadtree", "tiny")
+    with pytest.raises(ConfigError, match="did you mean quadtree-tiny"):
+        find_config("quadtree-tyni")
+
+
+def test_broken_configuration_files_are_one_line_errors(tmp_path):
+    path = tmp_path / "mine.py"
+    for text, message in (
+        ("config = 1", "defines no"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message) as caught:
+            load_config(find_config(str(path)))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_config(tmp_path / "absent.py")

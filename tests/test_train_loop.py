@@ -1,0 +1,299 @@
+"""The training loop: exact resume, signals, schedules, bad steps, several devices."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_codecs import small_config, synthetic
+
+from codax.errors import CodaxError, ConfigError
+from codax.train.config import TrainConfig
+from codax.train.data import ResidentSet, StreamingSet
+from codax.train.loop import MOST_BAD_STEPS, Stopped, _Box, _Clock, train
+from codax.train.start import start_networks
+from codax.train.state import load_state
+from codax.train.trainer import Trainer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def config_of(codec="factorized", **fields) -> TrainConfig:
+    return TrainConfig(
+        **{
+            "codec": codec,
+            "preset": "small",
+            "model": small_config(codec),
+            "batch": 2,
+            "crop": 64,
+            "branch_batch": 2,
+            "branch_crop": 64,
+            "hard": 0.0,
+            "warmup": 3,
+            "refresh": 4,
+            "rescale": 0.0,
+        }
+        | fields
+    )
+
+
+@pytest.fixture(scope="module")
+def resident():
+    pictures = [synthetic(96, 80, 0), synthetic(64, 128, 1)]
+    sizes = [p.shape[0] * p.shape[1] for p in pictures]
+    return ResidentSet(
+        flat=np.concatenate([p.reshape(-1, 3) for p in pictures]),
+        offsets=np.array([0, sizes[0]], np.int32),
+        heights=np.array([p.shape[0] for p in pictures], np.int32),
+        widths=np.array([p.shape[1] for p in pictures], np.int32),
+    )
+
+
+def stop_at(step: int, number: int = signal.SIGTERM):
+    def watch(trainer, state, phase):
+        if int(state["step"]) == step:
+            os.kill(os.getpid(), number)
+
+    return watch
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, resident):
+    # Watching after every step gives the place to send the signals from.
+    config = config_of(watch=1e-9)
+    whole = train(config, tmp_path / "whole", resident, steps=10, say=str)
+    before = signal.getsignal(signal.SIGTERM)
+    run = tmp_path / "parts"
+    with pytest.raises(Stopped) as stopped:
+        train(config, run, resident, steps=10, watch=stop_at(5), say=str)
+    assert stopped.value.signal == signal.SIGTERM
+    assert int(load_state(run / "trunk.npz")["step"]) == 5
+    again = stop_at(9, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, resident, steps=10, resume=True, watch=again, say=str)
+    assert int(load_state(run / "branch.npz")["step"]) == 9
+    parts = train(config, run, resident, steps=10, resume=True, say=str)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not (run / "branch.npz").exists()
+    one, two = load_state(whole), load_state(parts)
+    assert one.keys() == two.keys()
+    differing = [
+        name
+        for name in one
+        if name != "seconds" and not np.array_equal(one[name], two[name])
+    ]
+    assert differing == []
+    assert int(one["step"]) == 10
+    line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    assert line["step"] == 10
+    assert line["phase"] == "branch"
+
+
+def test_steps_that_are_not_finite_change_nothing(resident):
+    config = config_of(watch=1e-9)  # As above: the same compiled step.
+    trainer = Trainer(config, start_networks(config, resident))
+    data = trainer.place(resident.arrays())
+    state = trainer.place(jax.tree.map(jnp.copy, trainer.initial_state()))
+    rates = jnp.asarray([1e-3])
+    good = jax.tree.map(np.asarray, state)
+    bad = state | {"params": jax.tree.map(lambda p: p * np.nan, state["params"])}
+    bad, _ = trainer.steps(bad, data, rates, 2, 64, False)
+    assert int(bad["step"]) == 1
+    assert int(bad["skipped"]) == int(bad["run_of_bad"]) == 1
+    same = jax.tree.map(np.array_equal, good["ema"], bad["ema"])
+    assert all(jax.tree.leaves(same))
+    same = jax.tree.map(np.array_equal, good["opt"], bad["opt"])
+    assert all(jax.tree.leaves(same))
+    healed = bad | {"params": jax.tree.map(jnp.asarray, good["params"])}
+    healed, report = trainer.steps(healed, data, rates, 2, 64, False)
+    assert int(healed["skipped"]) == 1
+    assert int(healed["run_of_bad"]) == 0
+    assert np.isfinite(float(report["loss"]))
+
+
+def test_prior_in_float_and_adamw_learn(tmp_path, resident):
+    config = config_of("hyperprior", exact=False, optimizer="adamw", branch=0.0)
+    weights = train(config, tmp_path, resident, steps=4, say=str)
+    found = load_state(weights)
+    start = Trainer(config, start_networks(config, resident)).params
+    moved = np.abs(
+        found["ema/prior/hyper/up1/kernel"]
+        - start["prior"]["hyper"]["up1"]["kernel"][...]
+    )
+    assert all(np.all(np.isfinite(value)) for value in found.values())
+    assert moved.max() > 0
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the loop asks the compiled step for, without compiling it."""
+    found = []
+
+    def steps(self, state, data, rates, batch, size, hard):
+        found.append(
+            (int(state["step"]), len(data), np.array(rates), batch, size, hard)
+        )
+        found[-1] += (data[0] if len(data) == 1 else None,)
+        state = state | {"step": state["step"] + len(rates)}
+        return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": 1.0}
+
+    monkeypatch.setattr(Trainer, "steps", steps)
+    return found
+
+
+def test_schedule_of_steps(tmp_path, resident, calls):
+    config = config_of(
+        optimizer="adamw",
+        steps_per_call=3,
+        branch_batch=4,
+        branch_crop=128,
+        hard=0.5,
+        warmup=4,
+        branch=0.4,
+    )
+    train(config, tmp_path, resident, steps=20, say=str)
+    assert [call[0] for call in calls] == [0, 3, 6, 9, 12, 15, 18]
+    assert [call[3:5] for call in calls] == [(2, 64)] * 4 + [(4, 128)] * 3
+    rates = np.concatenate([call[2] for call in calls]) / config.rate
+    np.testing.assert_allclose(rates[:12], [0.25, 0.5, 0.75, *[1.0] * 9], rtol=1e-6)
+    np.testing.assert_allclose(rates[12:], np.linspace(1, 0, 9)[:-1], rtol=1e-6)
+    assert [call[5] for call in calls] == [False] * 6 + [True]
+
+
+def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
+    from PIL import Image
+
+    paths = []
+    for seed in range(3):
+        paths.append(tmp_path / f"{seed}.png")
+        Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
+    config = config_of(optimizer="adamw", stream=True, steps_per_call=2, seed=5)
+    train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
+    samples = StreamingSet(paths, 64, 5, 0.0)
+    for step, count, rates, *_, crops in calls:
+        assert count == 1
+        for i in range(len(rates)):
+            expected = [samples.sample(2 * (step + i) + j) for j in range(2)]
+            np.testing.assert_array_equal(crops[i], expected)
+    assert sum(len(call[2]) for call in calls) == 5
+    with pytest.raises(ConfigError, match="0 pictures to stream"):
+        train(config, tmp_path / "none", resident, steps=5, say=str)
+
+
+def test_many_bad_steps_are_fatal(tmp_path, resident, monkeypatch):
+    def steps(self, state, data, rates, batch, size, hard):
+        state = state | {"step": state["step"] + 1, "run_of_bad": state["step"] + 1}
+        return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": np.inf}
+
+    monkeypatch.setattr(Trainer, "steps", steps)
+    config = config_of(optimizer="adamw", seed=7)
+    message = f"{MOST_BAD_STEPS} steps in a row.*last {MOST_BAD_STEPS}, seed 7"
+    with pytest.raises(CodaxError, match=message):
+        train(config, tmp_path, resident, steps=100, say=str)
+
+
+def test_what_cannot_begin_is_refused(tmp_path, resident, calls):
+    config = config_of(optimizer="adamw")
+    with pytest.raises(ConfigError, match="either minutes or steps"):
+        train(config, tmp_path, resident)
+    with pytest.raises(ConfigError, match="no state to resume"):
+        train(config, tmp_path, resident, steps=3, resume=True)
+    train(config, tmp_path, resident, steps=3, say=str)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(config, tmp_path, resident, steps=3, say=str)
+
+
+def test_a_time_box_ends_in_time_and_its_branch_at_zero(tmp_path, resident, calls):
+    config = config_of(optimizer="adamw", warmup=0)
+    train(config, tmp_path, resident, minutes=1 / 60, say=str)
+    line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert line["done"] == 1.0
+    rates = np.concatenate([call[2] for call in calls]) / config.rate
+    assert rates[0] == 1.0
+    assert np.all(np.diff(rates) <= 1e-6)
+    assert rates[-1] < 0.2
+
+
+def test_a_stopped_process_does_not_burn_its_schedule():
+    clock = _Clock()
+    for _ in range(10):
+        clock.add(1.0)
+    clock.add(1000.0)
+    assert clock.spent == 15.0
+    clock.add_whole(30.0)  # compilation
+    assert clock.spent == 45.0
+
+
+def test_a_resumed_branch_in_time_goes_on_where_it_was():
+    config = config_of()
+    branch = {"branch_start": np.int64(80), "branch_share": np.float64(0.5)}
+    box = _Box(config, 10.0, None, 0, branch)
+    box.begin_branch(90)
+    assert box.share(90) == 0.5
+    box.clock.add_whole(300.0)
+    assert box.share(95) == 0.75
+    assert box.rate("branch", 95) == pytest.approx(0.25 * config.rate)
+
+
+DEVICES = """
+import jax, jax.numpy as jnp, numpy as np, sys
+sys.path.insert(0, {tests!r})
+from test_train_loop import config_of, resident
+from codax.train.trainer import Trainer
+from codax.train.start import start_networks
+from codax.train.soap import refresh_bases
+pictures = resident.__wrapped__() if hasattr(resident, "__wrapped__") else resident()
+config = config_of(batch=8, branch_batch=8)
+found = []
+for devices in (jax.devices()[:1], jax.devices()):
+    trainer = Trainer(config, start_networks(config, pictures), devices)
+    data = trainer.place(pictures.arrays())
+    state = trainer.place(jax.tree.map(jnp.copy, trainer.initial_state()))
+    losses = []
+    for step in range(50):
+        state, report = trainer.steps(
+            state, data, jnp.asarray([1e-3]), 8, 64, False
+        )
+        losses.append(float(report["loss"]))
+        if step == 0 or (step + 1) % 10 == 0:
+            state["opt"] = refresh_bases(state["opt"])
+    found.append(losses)
+print(len(jax.devices()), np.abs(np.array(found[1]) / found[0] - 1).max())
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_give_the_loss_of_one():
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES.format(tests=os.path.dirname(__file__))],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    count, worst = done.stdout.split()
+    assert int(count) == 8
+    assert float(worst) < 1e-4
+
+
+def test_crops_that_cannot_be_shared_out_are_refused(resident):
+    config = config_of(batch=3)
+    model = start_networks(dataclasses.replace(config), resident)
+    with pytest.raises(ConfigError, match="multiple of the 2 devices"):
+        Trainer(config, model, jax.devices() * 2)
