@@ -1,0 +1,222 @@
+"""What every codec must keep: families with small random weights, and shipped ones."""
+
+from functools import cache, partial
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from small_codecs import packed_codec, photo, small_codec, synthetic
+
+from codax.codecs import order
+from codax.codecs.cards import list_cards
+from codax.codecs.codec import Codec
+from codax.codecs.families import FAMILIES, family
+from codax.entropy.coder import SymbolDecoder, SymbolEncoder
+from codax.errors import CodaxError, ConfigError, FormatError
+from codax.train.loss import rate_distortion
+
+CARDS = list_cards()
+SIZES = [(1, 1), (1, 7), (17, 33), (64, 64), (70, 200)]
+BUCKET_LISTS = [(8, 16, 32, 48, 64), (24,), (8, 28, 40)]
+"""The default, and two that cut the tall picture below into tiles."""
+TALL = (500, 130)
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compiles in a third of the time what runs only once."""
+
+
+@cache
+def shipped(name):
+    (folder,) = [card.folder for card in CARDS if card.name == name]
+    return Codec.from_folder(folder)
+
+
+def every_codec(name):
+    return small_codec(name) if name in FAMILIES else shipped(name)
+
+
+NAMES = [*FAMILIES, *(card.name for card in CARDS)]
+
+
+class Log:
+    """Records the symbols that pass the range coder."""
+
+    def __init__(self, monkeypatch):
+        self.written, self.read = [], []
+        written, read = self.written, self.read
+
+        class Encoder(SymbolEncoder):
+            def put(self, symbols, index, tables):
+                written.append((symbols.copy(), index.copy()))
+                super().put(symbols, index, tables)
+
+        class Decoder(SymbolDecoder):
+            def get(self, index, tables):
+                symbols = super().get(index, tables)
+                read.append((symbols.copy(), index.copy()))
+                return symbols
+
+        monkeypatch.setattr(order, "SymbolEncoder", Encoder)
+        monkeypatch.setattr(order, "SymbolDecoder", Decoder)
+
+
+def same_latents(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_symbols_survive_at_every_size(name, monkeypatch):
+    codec = every_codec(name)
+    for number, (height, width) in enumerate(SIZES):
+        quality = (0, 63, 120, 171, 200)[number]
+        rgb = photo()[40 : 40 + height, 90 : 90 + width]
+        log = Log(monkeypatch)
+        stream = codec.compress(rgb, quality)
+        assert codec.compress(rgb, quality) == stream, "bytes are not deterministic"
+        latents = codec.decode_latents(stream, height, width, quality)
+        steps = len(log.read)
+        assert steps == len([s for s in codec.model.prior.steps if s.coded])
+        for (symbols, index), (again, same) in zip(
+            log.written[:steps], log.read, strict=True
+        ):
+            assert np.array_equal(symbols, again)
+            assert np.array_equal(index, same)
+        grid = (-(-height // 16), -(-width // 16))
+        assert latents["y"].shape[:2] == grid
+        assert latents["y"].dtype == np.int32
+        picture = codec.decompress(stream, height, width, quality)
+        assert picture.shape == rgb.shape
+        assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_latents_do_not_depend_on_buckets_or_tiles(name):
+    if name in FAMILIES:
+        packed, card = packed_codec(name)
+        codecs = [Codec(packed, card, buckets=b) for b in BUCKET_LISTS]
+    else:
+        folder = shipped(name).card["name"]
+        (card,) = [card for card in CARDS if card.name == folder]
+        codecs = [Codec.from_folder(card.folder, buckets=b) for b in BUCKET_LISTS]
+    rgb = synthetic(*TALL)
+    stream = codecs[0].compress(rgb, 130)
+    found = [codec.decode_latents(stream, *TALL, 130) for codec in codecs]
+    assert np.any(found[0]["y"])
+    for other in found[1:]:
+        assert same_latents(found[0], other)
+    # Pixels are float arithmetic: a level may differ, seams may not show.
+    whole, cut = (c.decompress(stream, *TALL, 130).astype(int) for c in codecs[:2])
+    assert np.abs(whole - cut).max() <= 1
+    # A file written in tiles decodes whole.
+    tiled = codecs[1].compress(rgb, 130)
+    assert same_latents(
+        codecs[0].decode_latents(tiled, *TALL, 130),
+        codecs[1].decode_latents(tiled, *TALL, 130),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_estimate_of_training_is_the_size_of_files(name):
+    codec = every_codec(name)
+    rgb = photo()[:128, 200:392]
+
+    @jax.jit
+    def estimate(x, quality):
+        bits, _ = codec.rate(codec.analysis(x, quality), quality, None)
+        return sum(b[0] for b in bits.values()) / 8
+
+    for quality in (20, 110, 190):
+        x, q = rgb[None].astype(np.float32), np.array([quality], np.int32)
+        size = len(codec.compress(rgb, quality))
+        assert abs(float(estimate(x, q)) - size) < 0.01 * size + 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_damage_gives_another_picture_or_a_format_error(name):
+    codec = every_codec(name)
+    random = np.random.default_rng(0)
+    rgb = photo()[:60, :90]
+    stream = codec.compress(rgb, 100)
+    trials = [b"", stream[:4], stream + b"\0" * 8, random.bytes(len(stream) // 4 * 4)]
+    for _ in range(24):
+        damaged = bytearray(stream)
+        damaged[int(random.integers(len(stream)))] ^= 1 << int(random.integers(8))
+        trials.append(bytes(damaged))
+        trials.append(stream[: 4 * int(random.integers(len(stream) // 4))])
+    for data in trials:
+        try:
+            picture = codec.decompress(data, 60, 90, 100)
+        except FormatError:
+            continue
+        assert picture.shape == rgb.shape
+    for length in (1, 2, 3):
+        with pytest.raises(FormatError):
+            codec.decode_latents(stream[:length], 60, 90, 100)
+    with pytest.raises(FormatError, match=r"quality 100\.5"):
+        codec.decode_latents(stream, 60, 90, 201)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whole_files_round_trip(name):
+    codec = every_codec(name)
+    rgb = photo()[100:150, 100:177]
+    data = codec.encode(rgb, quality=60)
+    assert data == codec.encode(rgb, quality=60)
+    back = np.asarray(codec.decode(data))
+    assert back.shape == rgb.shape
+    broken = bytearray(data)
+    broken[len(data) // 2] ^= 4
+    with pytest.raises(CodaxError):
+        codec.decode(bytes(broken))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_are_finite(name):
+    codec = small_codec(name)
+    graph, params, rest = nnx.split(codec.model, nnx.Param, ...)
+    x = np.stack([synthetic(64, 64, seed) for seed in range(3)]).astype(np.float32)
+    x[2] = 255.0
+    quality = np.array([0, 100, 200], np.int32)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def gradient(params):
+        def loss(params):
+            model = nnx.merge(graph, params, rest)
+            return rate_distortion(model, x, quality, jax.random.key(0))[0].sum()
+
+        return jax.grad(loss)(params)
+
+    leaves = jax.tree.leaves(gradient(params))
+    assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+    moved = sum(bool(np.any(leaf != 0)) for leaf in leaves)
+    assert moved > 0.7 * len(leaves)
+
+
+@pytest.mark.parametrize("name", [card.name for card in CARDS])
+def test_size_and_psnr_rise_with_quality(name):
+    codec = shipped(name)
+    rgb = photo()[:256, :256]
+    sizes, errors = [], []
+    for quality in range(0, 201, 20):
+        stream = codec.compress(rgb, quality)
+        picture = codec.decompress(stream, 256, 256, quality)
+        sizes.append(len(stream))
+        errors.append(np.mean((picture.astype(float) - rgb) ** 2))
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_names_its_source(name):
+    import sys
+
+    module = sys.modules[family(name).config.__module__]
+    assert "Source:" in module.__doc__
+
+
+def test_family_numbers_are_unique_and_names_are_checked():
+    numbers = [kind.codec_id for kind in FAMILIES.values()]
+    assert len(set(numbers)) == len(numbers)
+    assert all(0 <= number <= 255 for number in numbers)
+    with pytest.raises(ConfigError, match="codec 'quadtre' is unknown"):
+        family("quadtre")

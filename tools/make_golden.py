@@ -1,0 +1,66 @@
+"""Freezes small codecs and files of the present format version for the tests.
+
+    python tools/make_golden.py [FAMILY ...]
+
+Writes tests/golden/FAMILY/: weights with their card, three files, and golden.json with
+the hashes of the latents that they must decode to for ever. It never replaces anything:
+a change that decodes these files otherwise breaks every file out there, and a new
+format version gets golden files of its own beside the old ones.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import numpy as np
+from settings_worker import latents_hash
+from small_codecs import packed_codec, photo, synthetic
+
+from codax.codecs import container
+from codax.codecs.codec import Codec
+from codax.codecs.families import FAMILIES
+from codax.codecs.weights import write_checkpoint
+
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
+LARGEST = 300_000
+
+
+def make(name: str) -> None:
+    """Writes the golden folder of a family."""
+    folder = GOLDEN / name
+    if folder.exists():
+        sys.exit(f"{folder} exists; golden files are never made again")
+    packed, card = packed_codec(name, seed=20)
+    codec = Codec(packed, card)
+    write_checkpoint(folder, packed, card)
+    grey = np.repeat(photo()[300:348, 200:330, 1:2], 3, 2)
+    pictures = {
+        "photo-q75": (photo()[200:290, 150:310], 75),
+        "waves-q20": (synthetic(33, 65, 9), 20),
+        "grey-q97": (grey, 97.5),
+    }
+    expected = {}
+    for title, (rgb, quality) in pictures.items():
+        image = rgb[..., 0] if title.startswith("grey") else rgb
+        data = codec.encode(image, quality=quality)
+        file = container.read(data)
+        latents = codec.decode_latents(
+            file.stream, file.height, file.width, file.quality
+        )
+        (folder / f"{title}.codax").write_bytes(data)
+        expected[title] = {
+            "latents": latents_hash(latents),
+            "mean": float(np.asarray(codec.decode(data)).mean()),
+        }
+    (folder / "golden.json").write_text(json.dumps(expected, indent=1) + "\n")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    if size > LARGEST:
+        sys.exit(f"{folder}: {size} bytes, expected at most {LARGEST}")
+    print(f"{folder}: {size} bytes")
+
+
+if __name__ == "__main__":
+    for family in sys.argv[1:] or FAMILIES:
+        make(family)
