@@ -110,6 +110,18 @@ def test_configurations_that_ship_load_by_name():
         find_config("quadtree-tyni")
 
 
+def test_a_file_may_define_a_codec_of_its_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from codax.train.config import TrainConfig\n"
+        "@dataclass(frozen=True)\nclass Mine:\n    width: int = 3\n"
+        "config = TrainConfig(codec='quadtree', preset='mine', model=Mine())\n"
+    )
+    assert with_overrides(load_config(path), ["model.width=4"]).model.width == 4
+
+
 def test_broken_configuration_files_are_one_line_errors(tmp_path):
     path = tmp_path / "mine.py"
     for text, message in (

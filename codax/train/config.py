@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib.util
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,8 @@ def load_config(path: Path) -> TrainConfig:
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses that the file defines look their module up by its name.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except ConfigError:

@@ -281,6 +281,7 @@ class _Runner:
         self.trainer, self.run, self.box = trainer, run, box
         self.say, self.watch, self.stop = say, watch, stop
         self.compiled: set[tuple] = set()
+        self.reported = 0
         self.machine = machine_name()
         self.last_save = self.last_report = self.last_watch = time.monotonic()
 
@@ -298,7 +299,7 @@ class _Runner:
         branch = phase == "branch"
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
-        step = int(state["step"])
+        step = self.reported = int(state["step"])
         if branch:
             box.begin_branch(step)
         crops = self._crops(batch, size, step)
@@ -326,6 +327,8 @@ class _Runner:
             report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}
             self._after(state, step, phase, report)
         crops.close()
+        if step > self.reported:
+            self._report(state, step, phase, report)
         self._save(state, phase)
         if branch and not self.stop and self.watch:
             self.watch(self.trainer, state, phase)
@@ -357,8 +360,7 @@ class _Runner:
                 f"{MOST_BAD_STEPS} steps in a row were not finite, the last {step}, "
                 f"seed {config.seed}; lower the rate"
             )
-        if now - self.last_report > REPORT_SECONDS or self.box.ended(phase, step):
-            self.last_report = now
+        if now - self.last_report > REPORT_SECONDS:
             self._report(state, step, phase, report)
         if now - self.last_save > SAVE_SECONDS:
             self._save(state, phase)
@@ -369,6 +371,7 @@ class _Runner:
         self.box.clock.add_whole(time.monotonic() - now)
 
     def _report(self, state: State, step: int, phase: str, report: dict) -> None:
+        self.last_report, self.reported = time.monotonic(), step
         line = {
             "step": step,
             "phase": phase,

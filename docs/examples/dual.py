@@ -1,0 +1,200 @@
+"""`dual`: an example codec. Hyperprior, and a context in two steps on a checkerboard.
+
+    x -> g_a -> y ----------> step 0 -> step 1 -> y_hat -> g_s -> x_hat
+                | -> h_a -> z -> h_s --^
+
+The channels of y are two halves. At step 0 the black positions of a checkerboard code
+the first half and the white ones the second; at step 1 the other way round, seeing what
+step 0 coded: their own other half, and all neighbours.
+
+    codax train docs/examples/dual.py --data ~/photos --minutes 2 -o runs/dual
+
+Source: Li, Li and Lu 2022 (DCVC-HEM, dual spatial prior). Here in exact integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.codecs.autoencoder import Autoencoder
+from codax.codecs.families import FAMILIES, Family
+from codax.codecs.order import Step
+from codax.entropy.domain import HEAD_LIMIT, LatentDomain
+from codax.entropy.exact import UNIT, ExactDense, check_module
+from codax.entropy.networks import ExactTrunk, HyperSynthesis
+from codax.entropy.tables import (
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    ScaleShape,
+    StaticDensity,
+)
+from codax.train.config import TrainConfig
+from codax.transforms.autoencoder import TransformWidths
+
+
+# 1. What can be chosen: a frozen dataclass with a default for every field.
+@dataclass(frozen=True, kw_only=True)
+class DualConfig:
+    """Widths of a `dual` codec."""
+
+    transforms: TransformWidths = field(
+        default_factory=lambda: TransformWidths(
+            latents=128, fine=32, coarse=96, analysis_fine=1, synthesis_fine=2
+        )
+    )
+    side: int = 16
+    hyper: int = 32
+    middle: int = 32
+    features: int = 64
+    hidden: int = 96
+
+
+# 2. Which latents a step covers: `take` picks them, `put` writes them back.
+def _black(y, step: int) -> np.ndarray:
+    """Positions that code the first half at a step, bool[h w 1]."""
+    rows, columns = np.indices(y.shape[1:3])
+    return ((rows + columns) % 2 == step)[..., None]
+
+
+def _take(y, step: int):
+    xp = jnp if isinstance(y, jax.Array) else np
+    first, second = xp.split(y, 2, -1)
+    return xp.where(_black(y, step), first, second)
+
+
+def _put(known, values, step: int):
+    xp = jnp if isinstance(known, jax.Array) else np
+    first, second = xp.split(known, 2, -1)
+    black = _black(known, step)
+    parts = [xp.where(black, values, first), xp.where(black, second, values)]
+    return xp.concatenate(parts, -1)
+
+
+# 3. What is known about them: each network gives a mean, in sixteenths of a step, and
+# the index of a scale table, from everything coded before. Integers in, integers out.
+def _hyper(prior, z, quality, extent, *, exact=True):
+    return (prior.hyper(z, quality, extent, exact=exact),)
+
+
+def _network(step: int):
+    def network(prior, features, *rest, exact=True):
+        *known, quality, extent = rest
+        if known:
+            seen = prior.domain.see(known[0], quality, exact=exact)
+            features = jnp.concatenate([features, seen], -1)
+        x = getattr(prior, f"adaptor{step}")(features, extent, exact=exact)
+        x = prior.trunk(x, extent, exact=exact)
+        head = getattr(prior, f"mean{step}")(x, extent, exact=exact)
+        raw = getattr(prior, f"scale{step}")(x, extent, exact=exact)
+        scale = prior.domain.channel_scale[...]
+        mean = prior.domain.mean(head, quality, scale, exact=exact)
+        index = prior.domain.index(raw, quality, exact=exact)
+        return _take(mean, step), _take(index, step)
+
+    return network
+
+
+# 4. The coding order, written once: training, encoder and decoder all walk this list.
+STEPS = (
+    Step(name="z", target="z"),
+    Step(
+        name="features",
+        target="features",
+        reads=("z",),
+        network=_hyper,
+        coded=False,
+        halo=HyperSynthesis.halo,
+    ),
+    *(
+        Step(
+            name=f"y{k}",
+            target="y",
+            reads=("features", "y") if k else ("features",),
+            network=_network(k),
+            take=partial(_take, step=k),
+            put=partial(_put, step=k),
+            halo=4,
+        )
+        for k in range(2)
+    ),
+)
+
+
+# 5. The networks and tables behind the steps.
+class DualPrior(nnx.Module):
+    """The prior: exact networks, tables, and the coding order above."""
+
+    steps = STEPS
+
+    def __init__(self, config: DualConfig, *, rngs: nnx.Rngs):
+        """Makes the networks; `set_scale` sets what depends on the data."""
+        m, f = config.transforms.latents, config.features
+        self.latents, self.side, self.feature_channels = m, config.side, f
+        self.domain = LatentDomain(m)
+        self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
+        self.trunk = ExactTrunk(1, f, config.hidden, rngs=rngs)
+        head = {"rngs": rngs, "relu": False, "limit": HEAD_LIMIT, "gain": 0.1}
+        for k in range(2):
+            setattr(self, f"adaptor{k}", ExactDense(f + k * m, f, rngs=rngs))
+            setattr(self, f"mean{k}", ExactDense(f, m, shift=4, **head))
+            setattr(self, f"scale{k}", ExactDense(f, m, shift=8, **head))
+        self.shape = ScaleShape()
+        self.z_density = StaticDensity(config.side)
+
+    @property
+    def static(self):
+        """Densities of the steps without a network, by target."""
+        return {"z": self.z_density}
+
+    @property
+    def channels(self):
+        """Channels of the coded arrays."""
+        return {"y": self.latents, "z": self.side}
+
+    def output_channels(self, step: Step):
+        """Channels of the arrays that a step's network gives."""
+        return (self.latents // 2,) * 2 if step.coded else (self.feature_channels,)
+
+    def check_exact(self) -> None:
+        """Checks that every layer is exact; raises ModelError if one is not."""
+        check_module("prior", self)
+
+    def set_scale(self, std: np.ndarray) -> None:
+        """Starts at the scales of the transform coder, float32[M] in steps."""
+        self.domain.set_scale(std)
+        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
+        for k in range(2):
+            bias = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
+            getattr(self, f"scale{k}").bias[...] = bias
+
+    def start(self, latents):
+        """The state before the first step, for latents of these shapes."""
+        return {name: jnp.zeros_like(value) for name, value in latents.items()}
+
+
+def dual(config: DualConfig, *, rngs: nnx.Rngs) -> Autoencoder:
+    """Makes the codec's networks: the transforms of the house around the prior."""
+    hyper = (config.hyper, config.side)
+    prior = DualPrior(config, rngs=rngs)
+    return Autoencoder(config.transforms, prior, rngs=rngs, hyper=hyper)
+
+
+# 6. Its row among the families; numbers from 240 on are free for experiments.
+FAMILIES["dual"] = Family(codec_id=240, config=DualConfig, networks=dual)
+
+# 7. The training run.
+config = TrainConfig(
+    codec="dual",
+    preset="example",
+    batch=8,
+    branch_batch=8,
+    branch_crop=128,
+    hard=0.0,
+    watch=0.0,
+)

@@ -1,0 +1,216 @@
+"""Trunk files, weights to start from, and the facts of a card."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from small_codecs import packed_codec, small_codec, small_config, synthetic
+
+from codax.codecs.families import FAMILIES
+from codax.codecs.trees import flatten
+from codax.codecs.weights import unpack_weights, write_checkpoint
+from codax.errors import ConfigError, ModelError
+from codax.train.config import TrainConfig
+from codax.train.export import check_estimate, codec_of
+from codax.train.shipping import (
+    export_run,
+    next_version,
+    run_facts,
+    set_default,
+)
+from codax.train.state import (
+    join_initial,
+    load_initial,
+    load_state,
+    load_trunk,
+    save_state,
+    save_trunk,
+)
+from codax.train.trainer import Trainer
+
+
+def config_of(name: str) -> TrainConfig:
+    return TrainConfig(codec=name, preset="small", model=small_config(name))
+
+
+@functools.cache
+def fresh_state(name: str, seed: int = 3):
+    config = config_of(name)
+    model = FAMILIES[name].networks(config.model, rngs=nnx.Rngs(seed))
+    return Trainer(config, model).initial_state()
+
+
+def counted(state, step: int = 120):
+    counters = {"step": step, "seconds": 60.5, "pixels": 7.25}
+    return state | {k: jnp.asarray(v, state[k].dtype) for k, v in counters.items()}
+
+
+def test_states_come_back_and_damage_is_named(tmp_path):
+    state = fresh_state("factorized")
+    path = tmp_path / "trunk.npz"
+    save_state(path, state)
+    found = load_state(path)
+    for name, value in flatten(state).items():
+        np.testing.assert_array_equal(found[name], value)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ModelError, match="no readable run state"):
+        load_state(path)
+    with pytest.raises(ModelError, match="no readable run state"):
+        load_state(tmp_path / "absent.npz")
+
+
+def test_a_trunk_file_holds_the_average_and_the_counters(tmp_path):
+    state = flatten(counted(fresh_state("hyperprior")))
+    path = tmp_path / "trunk" / "hyperprior-small.npz"
+    save_trunk(path, state)
+    stored, loaded = load_state(path), load_trunk(path)
+    assert not any(name.startswith(("opt/", "params/")) for name in stored)
+    assert (int(loaded["step"]), float(loaded["pixels"])) == (120, 7.25)
+    for name, value in stored.items():
+        if name.startswith("ema/"):
+            assert value.dtype == np.float16
+            assert loaded[name].dtype == np.float32
+            np.testing.assert_allclose(loaded[name], state[name], rtol=1e-3, atol=1e-6)
+        elif name.startswith("fixed/"):
+            np.testing.assert_array_equal(value, state[name])
+
+
+@pytest.mark.parametrize("value", [1e6, np.nan])
+def test_what_float16_cannot_hold_is_refused(tmp_path, value):
+    with pytest.raises(ModelError, match="ema/x does not fit"):
+        save_trunk(tmp_path / "t.npz", {"ema/x": np.full(3, value)})
+    assert not (tmp_path / "t.npz").exists()
+
+
+def test_a_run_starts_from_a_trunk_file_and_goes_on_counting(tmp_path):
+    trained, state = fresh_state("quadtree", 1), fresh_state("quadtree", 2)
+    save_trunk(tmp_path / "t.npz", flatten(counted(trained)))
+    said = []
+    joined = join_initial(state, load_initial(tmp_path / "t.npz"), said.append)
+    assert said == []
+    assert int(joined["step"]) == 120
+    close = jax.tree.map(
+        lambda a, b: np.allclose(a, b, rtol=1e-3, atol=1e-6),
+        joined["params"],
+        trained["params"],
+    )
+    assert all(jax.tree.leaves(close))
+    same = jax.tree.map(np.array_equal, joined["opt"], state["opt"])
+    assert all(jax.tree.leaves(same))
+
+
+def test_a_run_starts_from_a_checkpoint(tmp_path):
+    packed, card = packed_codec("quadtree")
+    write_checkpoint(tmp_path / card["name"], packed, card)
+    state = fresh_state("quadtree", 2)
+    joined = join_initial(state, load_initial(tmp_path / card["name"]), pytest.fail)
+    weights = unpack_weights(packed)
+    for name, value in flatten(joined["ema"]).items():
+        np.testing.assert_array_equal(value, weights[name])
+    assert int(joined["step"]) == 0
+
+
+def test_of_another_family_the_transforms_are_taken(tmp_path):
+    state, other = fresh_state("factorized", 1), fresh_state("hyperprior", 2)
+    save_state(tmp_path / "w.npz", {"ema": other["ema"], "fixed": other["fixed"]})
+    said = []
+    joined = join_initial(state, load_initial(tmp_path / "w.npz"), said.append)
+    assert [line.split()[0] for line in said] == ["prior"]
+    found, given = flatten(joined["ema"]), flatten(other["ema"])
+    own = flatten(state["ema"])
+    for name, value in found.items():
+        source = own if name.startswith("prior") else given
+        np.testing.assert_array_equal(value, source[name])
+
+
+def test_other_widths_are_refused(tmp_path):
+    state = fresh_state("factorized")
+    arrays = flatten({"ema": state["ema"], "fixed": state["fixed"]})
+    arrays["ema/g_a/klt"] = arrays["ema/g_a/klt"][:, :8]
+    with pytest.raises(ModelError, match="g_a/klt has shape"):
+        join_initial(state, arrays, str)
+    np.savez(tmp_path / "x.npz", step=np.zeros(()))
+    with pytest.raises(ModelError, match="no averaged weights"):
+        load_initial(tmp_path / "x.npz")
+
+
+def write_log(run, *lines):
+    run.mkdir(exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (run / "log.jsonl").write_text(text)
+
+
+def test_a_card_tells_the_hours_of_each_kind_of_machine(tmp_path):
+    write_log(
+        tmp_path,
+        {"seconds": 1800.0, "megapixels": 10.0, "step": 5},
+        {"seconds": 3600.0, "megapixels": 20.0, "step": 10, "machine": "cpu"},
+        {"seconds": 5400.0, "megapixels": 90.0, "step": 30, "machine": "H100"},
+    )
+    (tmp_path / "commands.txt").write_text("codax train a\ncodax train --resume\n")
+    facts = run_facts(tmp_path, config_of("factorized"))
+    assert facts["hours"] == {"cpu": 1.0, "H100": 0.5}
+    assert (facts["megapixels"], facts["steps"], facts["seed"]) == (90.0, 30, 0)
+    assert facts["command"] == ["codax train a", "codax train --resume"]
+    assert "Apache" in facts["licence"]
+    json.dumps(facts)
+
+
+def test_versions_follow_and_one_is_the_default(tmp_path):
+    assert next_version(tmp_path, "quadtree-tiny") == 1
+    for name in ("quadtree-tiny-v2", "quadtree-tiny-v10", "quadtree-tinyish-v40"):
+        (tmp_path / name).mkdir()
+        card = json.dumps({"name": name, "default": name.endswith("v2")})
+        (tmp_path / name / "card.json").write_text(card)
+    assert next_version(tmp_path, "quadtree-tiny") == 11
+    set_default(tmp_path, "quadtree-tiny-v10")
+    found = {
+        path.parent.name: json.loads(path.read_text()).get("default", False)
+        for path in tmp_path.glob("*/card.json")
+    }
+    assert [name for name, default in found.items() if default] == ["quadtree-tiny-v10"]
+
+
+@pytest.mark.slow
+def test_a_run_becomes_a_checkpoint_that_knows_its_past(tmp_path):
+    config = config_of("factorized")
+    state = fresh_state("factorized")
+    weights = unpack_weights(packed_codec("factorized")[0])
+    filled = {f"ema/{k}": v for k, v in weights.items()}
+    filled |= {f"fixed/{k}": v for k, v in weights.items()}
+    joined = join_initial(state, filled, pytest.fail)
+    run, out = tmp_path / "run", tmp_path / "checkpoints"
+    write_log(run, {"seconds": 36.0, "megapixels": 10.0, "step": 5})
+    save_state(run / "weights.npz", {k: joined[k] for k in ("ema", "fixed")})
+    pictures = [synthetic(128, 192, 3)]
+    with pytest.raises(ConfigError, match="0 held-out pictures"):
+        export_run(run, config, out, [], version=1)
+    first = export_run(run, config, out, pictures, version=1)
+    second = export_run(run, config, out, pictures, version=2)
+    assert second.card["previous"] == {first.card["weights_hash"]: first.name}
+    assert second.card["estimate_error"] <= 0.01
+    assert second.card["kmac_per_pixel"]["decode"] > 0
+    assert second.card["hours"] == {"cpu": 0.01}
+    back = second.decode(second.encode(pictures[0], quality=50))
+    assert back.size == (192, 128)
+
+
+def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
+    codec = small_codec("factorized")
+    picture = [synthetic(128, 128, 4)]
+    assert check_estimate(codec, picture, 150) <= 0.01
+    monkeypatch.setattr(type(codec), "compress", lambda self, rgb, quality: bytes(9000))
+    with pytest.raises(ModelError, match="differ by"):
+        check_estimate(codec, picture, 150)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    state = fresh_state("factorized")
+    arrays = flatten({"ema": state["ema"], "fixed": state["fixed"]})
+    arrays["ema/g_a/enter/bias"] = arrays["ema/g_a/enter/bias"] + np.nan
+    with pytest.raises(ModelError, match="not finite"):
+        codec_of(arrays, config_of("factorized"))
