@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from codax.evaluation.training_plot import log_plot
 
     target = args.output or str(Path(args.run) / "log.png")
+    plot = log_plot(Path(args.run))
     # The plot beside the run belongs to it and is always the newest.
     with pending(Job(args.run, target), force=args.force or not args.output) as file:
-        file.write(log_plot(Path(args.run)))
+        file.write(plot)
     Reporter(args).result(f"{target} written", {"output": target})
     return 0

@@ -196,5 +196,4 @@ config = TrainConfig(
     branch_batch=8,
     branch_crop=128,
     hard=0.0,
-    watch=0.0,
 )

@@ -1,0 +1,184 @@
+"""`codax train`, `codax export` and `codax plot`; the training itself is replaced."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_codecs import synthetic
+
+from codax.cli import main
+from codax.train import loop
+from codax.train.config import read_run
+from codax.train.loop import Stopped
+from codax.train.state import load_state
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with pictures and a configuration, and no traces outside it."""
+    for i in range(3):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(synthetic(70, 80, i)).save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "mine.py").write_text(
+        "from codax.train.config import TrainConfig\n"
+        "config = TrainConfig(codec='factorized', preset='mine', held_out=1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.delenv("CODAX_DATA", raising=False)
+    monkeypatch.setattr("codax.cli.runtime.prepare_jax", lambda device="auto": None)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What `train` was called with; it writes a trunk and may be stopped."""
+    calls = []
+
+    def train(config, run, resident, **options):
+        calls.append({"config": config, "resident": resident, **options})
+        (run / "config.json").write_text(config.to_json())
+        options["say"]("trunk 1 loss 1")
+        np.savez(run / "trunk.npz", **{"ema/x": np.ones(3), "step": np.int32(7)})
+        if "stop" in config.notes:
+            raise Stopped(signal.SIGTERM)
+        np.savez(run / "weights.npz", **{"ema/x": np.ones(3)})
+        return run / "weights.npz"
+
+    monkeypatch.setattr(loop, "train", train)
+    return calls
+
+
+TRAIN = ["train", "mine.py", "--data", "photos", "-o", "run"]
+
+
+def test_train_and_go_on(place, trained, capsys):
+    words = [*TRAIN, "--minutes", "1.5", "--set", "batch=4", "--seed", "9"]
+    assert main(words) == 0
+    first = trained[0]
+    assert (first["minutes"], first["steps"], first["resume"]) == (1.5, None, False)
+    assert (first["config"].batch, first["config"].seed) == (4, 9)
+    assert first["initial"] is None
+    error = capsys.readouterr().err
+    assert "skipped" in error
+    assert "broken.jpg" in error
+    assert "weights.npz written" in error
+    assert (
+        main(["train", "--resume", "-o", "run", "--steps", "20", "--data", "photos"])
+        == 0
+    )
+    second = trained[1]
+    assert second["config"] == first["config"]
+    assert second["resume"]
+    commands = (place / "run" / "commands.txt").read_text().splitlines()
+    assert commands == [
+        "codax train mine.py --set batch=4 --data photos --minutes 1.5 --seed 9 -o run",
+        "codax train --data photos --steps 20 --resume -o run",
+    ]
+
+
+def test_changes_on_resuming_are_said(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    assert main([*TRAIN, "--steps", "9", "--resume", "--set", "rate=1e-3"]) == 0
+    assert "differs from the run so far: rate" in capsys.readouterr().err
+
+
+def test_a_run_is_replaced_only_by_force(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    assert main([*TRAIN, "--steps", "3"]) == 2
+    assert "add --resume, or -f" in capsys.readouterr().err
+    (place / "run" / "log.jsonl").write_text("old")
+    assert main([*TRAIN, "--steps", "3", "-f"]) == 0
+    assert not (place / "run" / "log.jsonl").exists()
+
+
+def test_a_stopped_run_says_how_to_go_on(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3", "--set", "notes=stop"]) == 143
+    assert "codax train --resume -o run" in capsys.readouterr().err
+
+
+def test_weights_to_start_from(place, trained):
+    np.savez(place / "w.npz", **{"ema/x": np.ones(3, np.float16)})
+    assert main([*TRAIN, "--steps", "3", "--init", "w.npz"]) == 0
+    assert trained[0]["initial"]["ema/x"].dtype == np.float32
+
+
+def test_a_streaming_run_gets_its_pictures(place, trained):
+    assert main([*TRAIN, "--steps", "3", "--set", "stream=true"]) == 0
+    assert len(trained[0]["stream"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["train", "-o", "run", "--steps", "3"], 2, "CONFIG is missing"),
+        (["train", "mine.py", "-o", "run"], 2, "--minutes"),
+        ([*TRAIN, "--steps", "3", "--minutes", "3"], 2, "not allowed with"),
+        ([*TRAIN, "--steps", "0"], 2, "whole number"),
+        ([*TRAIN, "--minutes", "-1"], 2, "minutes above 0"),
+        ([*TRAIN, "--steps", "3", "--resume"], 2, "no state to resume"),
+        ([*TRAIN, "--steps", "3", "--set", "batsh=1"], 1, "did you mean batch"),
+        ([*TRAIN, "--steps", "3", "--set", "held_out=9"], 1, "expected 0 to 3"),
+        ([*TRAIN, "--steps", "3", "--init", "absent"], 1, "absent"),
+        (["train", "mine.py", "-o", "run", "--steps", "3"], 1, "give --data DIR"),
+        (["train", "no.py", "-o", "run", "--steps", "3"], 1, "no such configuration"),
+        (["export", "run"], 2, "NAME is missing"),
+        (["export", "run", "factorized-x"], 1, "no run here"),
+        (["export", "run", "a-b", "--trunk"], 2, "neither NAME"),
+        (["plot", "run"], 1, "expected a run's log"),
+    ],
+)
+def test_mistakes_are_one_line_errors(place, trained, capsys, words, status, message):
+    assert main(words) == status
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (place / "run" / "log.png").exists()
+
+
+def test_the_trunk_file_of_a_run(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    capsys.readouterr()
+    assert main(["export", "run", "--trunk", "-o", "out", "--json"]) == 0
+    path = json.loads(capsys.readouterr().out)["output"]
+    assert path == os.path.join("out", "trunk", "factorized-mine.npz")
+    found = load_state(place / path)
+    assert found["ema/x"].dtype == np.float16
+    assert int(found["step"]) == 7
+
+
+def test_names_of_another_codec_are_refused(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    assert main(["export", "run", "quadtree-mine"]) == 2
+    assert "expected factorized-PRESET" in capsys.readouterr().err
+    assert read_run(place / "run").preset == "mine"
+
+
+def test_a_log_is_drawn(place, capsys):
+    (place / "run").mkdir()
+    lines = [
+        {
+            "step": step,
+            "phase": "branch" if step > 30 else "trunk",
+            "loss": 1.0 / step,
+            "bpp": 0.5,
+            "psnr": 30.0,
+            "pictures_per_second": 4.0,
+            "seconds": step * 2.0,
+            "megapixels": step / 4,
+        }
+        for step in range(1, 40)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (place / "run" / "log.jsonl").write_text(text + '{"cut')
+    assert main(["plot", "run"]) == 0
+    assert main(["plot", "run"]) == 0  # The plot beside the run is made anew.
+    assert Image.open(place / "run" / "log.png").size > (800, 500)
+    assert main(["plot", "run", "-o", "p.png"]) == 0
+    assert main(["plot", "run", "-o", "p.png"]) == 1
+    assert "exists; add -f" in capsys.readouterr().err
