@@ -178,7 +178,8 @@ def test_a_log_is_drawn(place, capsys):
     (place / "run" / "log.jsonl").write_text(text + '{"cut')
     assert main(["plot", "run"]) == 0
     assert main(["plot", "run"]) == 0  # The plot beside the run is made anew.
-    assert Image.open(place / "run" / "log.png").size > (800, 500)
+    with Image.open(place / "run" / "log.png") as plot:
+        assert plot.size > (800, 500)
     assert main(["plot", "run", "-o", "p.png"]) == 0
     assert main(["plot", "run", "-o", "p.png"]) == 1
     assert "exists; add -f" in capsys.readouterr().err
