@@ -1,0 +1,63 @@
+"""Files of format version 1 that must decode to the same latents for ever.
+
+The weights beside them are small, random and frozen. Neither is ever made again:
+`tools/make_golden.py` refuses to.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from settings_worker import latents_hash
+
+from codax.codecs import container
+from codax.codecs.codec import Codec
+from codax.codecs.families import FAMILIES
+
+GOLDEN = Path(__file__).parent / "golden"
+FOLDERS = sorted(path.parent for path in GOLDEN.glob("*/golden.json"))
+
+
+def test_every_family_has_golden_files():
+    assert {folder.name for folder in FOLDERS} >= set(FAMILIES)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_golden_files_decode_as_ever(folder):
+    codec = Codec.from_folder(folder)
+    expected = json.loads((folder / "golden.json").read_text())
+    assert {path.stem for path in folder.glob("*.codax")} == set(expected)
+    for title, facts in expected.items():
+        data = (folder / f"{title}.codax").read_bytes()
+        file = container.read(data)
+        assert data[4] == 1
+        latents = codec.decode_latents(
+            file.stream, file.height, file.width, file.quality
+        )
+        assert latents_hash(latents) == facts["latents"], title
+        picture = np.asarray(codec.decode(data))
+        assert picture.shape[:2] == (file.height, file.width)
+        # Pixels may differ by a level between machines, their mean hardly.
+        assert picture.mean() == pytest.approx(facts["mean"], abs=0.1)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_golden_folders_are_small(folder):
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
+
+
+def test_the_maker_replaces_nothing():
+    if not FOLDERS:
+        pytest.skip("no golden files yet")
+    tool = Path(__file__).parents[1] / "tools" / "make_golden.py"
+    done = subprocess.run(
+        [sys.executable, str(tool), FOLDERS[0].name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "never made again" in done.stderr
