@@ -62,18 +62,20 @@ def _black(y, step: int) -> np.ndarray:
     return ((rows + columns) % 2 == step)[..., None]
 
 
+def _halves(y):
+    return y[..., : y.shape[-1] // 2], y[..., y.shape[-1] // 2 :]
+
+
 def _take(y, step: int):
     xp = jnp if isinstance(y, jax.Array) else np
-    first, second = xp.split(y, 2, -1)
-    return xp.where(_black(y, step), first, second)
+    return xp.where(_black(y, step), *_halves(y))
 
 
 def _put(known, values, step: int):
     xp = jnp if isinstance(known, jax.Array) else np
-    first, second = xp.split(known, 2, -1)
-    black = _black(known, step)
-    parts = [xp.where(black, values, first), xp.where(black, second, values)]
-    return xp.concatenate(parts, -1)
+    (first, second), black = _halves(known), _black(known, step)
+    changed = xp.where(black, values, first), xp.where(black, second, values)
+    return xp.concatenate(changed, -1)
 
 
 # 3. What is known about them: each network gives a mean, in sixteenths of a step, and
@@ -92,9 +94,9 @@ def _network(step: int):
         x = prior.trunk(x, extent, exact=exact)
         head = getattr(prior, f"mean{step}")(x, extent, exact=exact)
         raw = getattr(prior, f"scale{step}")(x, extent, exact=exact)
-        scale = prior.domain.channel_scale[...]
-        mean = prior.domain.mean(head, quality, scale, exact=exact)
-        index = prior.domain.index(raw, quality, exact=exact)
+        domain = prior.domain
+        mean = domain.mean(head, quality, domain.channel_scale[...], exact=exact)
+        index = domain.index(raw, quality, exact=exact)
         return _take(mean, step), _take(index, step)
 
     return network
@@ -169,9 +171,8 @@ class DualPrior(nnx.Module):
         """Starts at the scales of the transform coder, float32[M] in steps."""
         self.domain.set_scale(std)
         index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        for k in range(2):
-            bias = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
-            getattr(self, f"scale{k}").bias[...] = bias
+        bias = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
+        self.scale0.bias[...] = self.scale1.bias[...] = bias
 
     def start(self, latents):
         """The state before the first step, for latents of these shapes."""
@@ -180,8 +181,7 @@ class DualPrior(nnx.Module):
 
 def dual(config: DualConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     """Makes the codec's networks: the transforms of the house around the prior."""
-    hyper = (config.hyper, config.side)
-    prior = DualPrior(config, rngs=rngs)
+    prior, hyper = DualPrior(config, rngs=rngs), (config.hyper, config.side)
     return Autoencoder(config.transforms, prior, rngs=rngs, hyper=hyper)
 
 
