@@ -137,7 +137,7 @@ class TrainConfig:
         try:
             stored = json.loads(text)
             names = {f.name for f in dataclasses.fields(cls)}
-            fields = {
+            fields: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in stored.items()
                 if name in names

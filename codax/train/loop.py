@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -207,10 +207,11 @@ class _Box:
     """
 
     def __init__(self, config, minutes, steps, first, branch):
-        self.config, self.steps, self.first = config, steps, first
-        self.seconds = None if minutes is None else 60.0 * minutes
+        self.config, self.first = config, first
+        self.steps: Any = steps
+        self.seconds: Any = None if minutes is None else 60.0 * minutes
         self.clock = _Clock()
-        self.branch_start = int(branch["branch_start"]) if branch else None
+        self.branch_start: Any = int(branch["branch_start"]) if branch else None
         self.branch_share = float(branch["branch_share"]) if branch else 0.0
         self._spent_before = 0.0
 
@@ -334,7 +335,9 @@ class _Runner:
             self.watch(self.trainer, state, phase)
         return state
 
-    def _crops(self, batch: int, size: int, step: int) -> Iterator[np.ndarray]:
+    def _crops(
+        self, batch: int, size: int, step: int
+    ) -> Generator[np.ndarray, None, None]:
         """Batches of the streaming set; sample i of step s is number s * batch + i."""
         if self.data:
             return

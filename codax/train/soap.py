@@ -30,7 +30,7 @@ __all__ = ["SoapState", "refresh_bases", "scale_by_soap"]
 class SoapState(NamedTuple):
     """State: step count, moments by leaf, factors and bases by matrix shape."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     mean: optax.Updates
     square: optax.Updates
     left: dict[str, jax.Array]

@@ -35,7 +35,7 @@ def save_state(path: Path, tree: Any) -> None:
     """Writes a tree of arrays; the file appears whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
-        np.savez(file, **flatten(tree))
+        np.savez(file, **flatten(tree))  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -81,7 +81,7 @@ def save_trunk(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, **kept)
+        np.savez_compressed(file, **kept)  # type: ignore[arg-type]
     temporary.replace(path)
 
 

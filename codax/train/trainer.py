@@ -80,7 +80,8 @@ class Trainer:
             ConfigError: the crops cannot be shared out evenly among the devices.
         """
         self.config = config
-        self.graph, self.params, self.fixed = nnx.split(model, nnx.Param, ...)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        self.graph, self.params, self.fixed = parts
         self.optimizer = make_optimizer(config)
         devices = devices or jax.local_devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
@@ -150,7 +151,9 @@ class Trainer:
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
         if len(data) > 1:
-            x = crop_batch(*data, crop_key, batch, size, config.rescale)
+            flat, offsets, heights, widths = data
+            pictures = (flat, offsets, heights, widths)
+            x = crop_batch(*pictures, crop_key, batch, size, config.rescale)
         else:
             (x,) = data
         x = self._share_out(x)

@@ -57,7 +57,7 @@ class Watcher:
         """
         self.run, self.config, self.say = run, config, say
         self.crops = centre_crops(held_out, PICTURES, SIDE)
-        self.jpeg = self._jpeg() if self.crops else None
+        self.jpeg: Any = self._jpeg() if self.crops else None
 
     def __call__(self, trainer: Any, state: dict[str, Any], phase: str) -> None:
         """Evaluates a state; a failure is said and does not end the run."""
