@@ -283,10 +283,6 @@ print(len(jax.devices()), np.abs(np.array(found[1]) / found[0] - 1).max())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "CODAX_TRAIN_TESTS" not in os.environ,
-    reason="compiles for nine devices: ask for it by CODAX_TRAIN_TESTS=1",
-)
 def test_eight_devices_give_the_loss_of_one():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
