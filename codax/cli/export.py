@@ -12,12 +12,12 @@ __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
 examples:
-  codax export runs/mine quadtree-mine-v1        writes checkpoints/quadtree-mine-v1
-  codax export runs/mine --trunk                 writes checkpoints/trunk/...npz
+  codax export runs/mine quadtree-mine-v1    writes checkpoints/quadtree-mine-v1
+  codax export runs/mine --trunk             writes checkpoints/trunk/...npz
 
-NAME is codec-preset-vN, or codec-preset for the next N; the preset may be a new one.
-Exactness bounds are checked, and the estimate of training against real files of the
-held-out pictures. A trunk file is what `codax train --init` goes on from.
+NAME is codec-preset-vN, or codec-preset for the next N; the preset may be new.
+Exactness bounds are checked, and the estimate of training against real files of
+the held-out pictures. A trunk file is what `codax train --init` goes on from.
 """
 _NAME = re.compile(r"(?P<codec>[a-z0-9]+)-(?P<preset>[a-z0-9]+)(-v(?P<version>\d+))?")
 
