@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 from small_codecs import packed_codec, photo, small_codec, synthetic
 
+from codax.codecs import codec as codec_module
 from codax.codecs import order
 from codax.codecs.cards import list_cards
 from codax.codecs.codec import Codec
@@ -56,7 +57,7 @@ class Log:
                 read.append((symbols.copy(), index.copy()))
                 return symbols
 
-        monkeypatch.setattr(order, "SymbolEncoder", Encoder)
+        monkeypatch.setattr(codec_module, "SymbolEncoder", Encoder)
         monkeypatch.setattr(order, "SymbolDecoder", Decoder)
 
 

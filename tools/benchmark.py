@@ -24,7 +24,6 @@ from small_codecs import photo
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs import order
 from codax.codecs.cards import default_card
 from codax.codecs.codec import Codec
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder
@@ -57,16 +56,11 @@ def coded_steps(codec: Codec, rgb: np.ndarray) -> list[tuple]:
     """What the range coder is given for a picture: symbols, indices, tables."""
     steps = []
 
-    class Recorder(SymbolEncoder):
+    class Recorder:
         def put(self, symbols, index, tables):
             steps.append((symbols.copy(), index.copy(), tables))
-            super().put(symbols, index, tables)
 
-    usual, order.SymbolEncoder = order.SymbolEncoder, Recorder
-    try:
-        codec.compress(rgb, 2 * QUALITY)
-    finally:
-        order.SymbolEncoder = usual
+    codec._encode(rgb, 2 * QUALITY, Recorder())
     return steps
 
 

@@ -27,12 +27,15 @@ class Autoencoder(nnx.Module):
     """Analysis, synthesis, hyper-analysis where there is side information, and a prior.
 
     Attributes:
+        synthesis_reads: the latents that `synthesis` needs.
         g_a: picture to y.
         g_s: decoded y to picture.
         h_a: y to z; absent in codecs without side information.
         g_s_residual: latent residual prediction, where the codec has it.
         prior: exact networks, tables and the coding order.
     """
+
+    synthesis_reads = ("y",)
 
     def __init__(
         self,
@@ -98,9 +101,13 @@ class Autoencoder(nnx.Module):
         return {"y": y, "z": self.h_a(y, quality)}
 
     def synthesis(
-        self, y_hat: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+        self,
+        latents: dict[str, jax.Array],
+        quality: jax.Array,
+        extent: jax.Array | None = None,
     ) -> jax.Array:
         """Pictures float32[N 16h 16w 3] of decoded latents in steps."""
+        y_hat = latents["y"]
         if self.has_residual:
             y_hat = self.g_s_residual(y_hat, quality)
         return self.g_s(y_hat, quality, extent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from codax.codecs import order
 from codax.codecs.families import family
-from codax.codecs.order import State, Step
+from codax.codecs.order import State, Step, SymbolSink
 from codax.codecs.tiles import BUCKETS, check_buckets, run_tiles
 from codax.codecs.trees import fill_model, read_config
 from codax.codecs.weights import (
@@ -24,7 +25,7 @@ from codax.codecs.weights import (
     unpack_weights,
     weights_hash,
 )
-from codax.entropy.coder import TableSet
+from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.oracle import evaluate
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.errors import FormatError
@@ -33,8 +34,6 @@ __all__ = ["Codec"]
 
 CELL = 16
 """Pixels of a side of a cell of the latent grid."""
-STRIDES = {"z": 0.25, "y": 1.0, "features": 1.0}
-"""Cells of each array per cell of 1/16."""
 SIDE_HALO = 4
 """Cells that the hyper-analysis looks beyond the analysis."""
 
@@ -90,11 +89,11 @@ class Codec:
         halos = [step.halo for step in self._steps]
         halos += [transforms.analysis_halo + SIDE_HALO, transforms.synthesis_halo]
         check_buckets(buckets, max(halos))
-        self._channels = prior.channels
-        self._static = {
-            name: unpack_tables(packed, name) for name in sorted(prior.static)
+        self._channels, self._strides = prior.channels, prior.strides
+        self._sets = {
+            target: unpack_tables(packed, source.tables)
+            for target, source in prior.sources.items()
         }
-        self._scales = unpack_tables(packed, "scales")[0]
         self._jitted: dict[Any, Any] = {}
 
     @classmethod
@@ -167,9 +166,17 @@ class Codec:
         """
         return self.model.analysis(x, quality)
 
-    def synthesis(self, y: jax.Array, quality: jax.Array) -> jax.Array:
-        """Pictures float32[N 16h 16w 3], about 0..255, of latents in steps."""
-        return self.model.synthesis(y, quality)
+    def synthesis(self, latents: dict[str, jax.Array], quality: jax.Array) -> jax.Array:
+        """Pictures of decoded latents.
+
+        Args:
+            latents: in latent steps, as `rate` returns them; `y` is enough.
+            quality: int32[N], half steps 0..200.
+
+        Returns:
+            float32[N 16h 16w 3], about 0..255.
+        """
+        return self.model.synthesis(latents, quality)
 
     def rate(
         self, latents: dict[str, jax.Array], quality: jax.Array, key=None
@@ -189,15 +196,41 @@ class Codec:
         Returns:
             The range-coder stream.
         """
+        coder = SymbolEncoder()
+        self._encode(rgb, quality, coder)
+        return coder.finish()
+
+    def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
+        """Where the bits of a stream go, from the tables that code it.
+
+        Args:
+            rgb: uint8[H W 3].
+            quality: half steps 0..200.
+
+        Returns:
+            By step, bits float64[rows columns] at each position of the step's own grid:
+            H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
+        """
+        meter = CostMeter()
+        self._encode(rgb, quality, meter)
+        extents = self._extents(*rgb.shape[:2])
+        coded = [step for step in self._steps if step.coded]
+        return {
+            step.name: bits.reshape(*extents[step.target], -1).sum(-1)
+            for step, bits in zip(coded, meter.bits, strict=True)
+        }
+
+    def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> None:
+        """Walks the coding order for a picture, its symbols going to a sink."""
         height, width = rgb.shape[:2]
         grid = _grid(height, width)
-        latents = self._analyse(rgb, quality, grid)
-        return order.encode(
-            self._steps,
+        order.encode(
+            self.model.prior,
             self._runner(grid, quality),
-            latents,
-            self._extents(grid),
+            self._analyse(rgb, quality, grid),
+            self._extents(height, width),
             self._tables(quality),
+            sink,
         )
 
     def decompress(
@@ -225,7 +258,7 @@ class Codec:
             FormatError: the stream is damaged.
         """
         latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
-        return self._synthesise(latents["y"], height, width, quality)
+        return self._synthesise(latents, height, width, quality)
 
     def decode_latents(
         self,
@@ -254,14 +287,14 @@ class Codec:
         grid = _grid(height, width)
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
-        extents = self._extents(grid)
-        padded = [-(-side // 4) * 4 for side in grid]
+        extents = self._extents(height, width)
+        rows, columns = _padded(grid)
         shapes = {
-            name: (1, int(padded[0] * s), int(padded[1] * s), self._channels[name])
-            for name, s in self._strides().items()
+            name: (1, int(rows * s), int(columns * s), self._channels[name])
+            for name, s in self._coded_strides.items()
         }
         found = order.decode(
-            self._steps,
+            self.model.prior,
             self._runner(grid, quality, oracle=oracle),
             shapes,
             extents,
@@ -275,19 +308,25 @@ class Codec:
 
     # How the networks are run.
 
-    def _strides(self) -> dict[str, float]:
-        return {name: STRIDES[name] for name in self._channels}
+    @property
+    def _coded_strides(self) -> dict[str, float]:
+        """Of the arrays that are coded, cells per cell of 1/16."""
+        return {name: self._strides[name] for name in self._sets}
 
-    def _extents(self, grid: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    def _extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
+        """Of the arrays that are coded, the rows and columns of the picture's own."""
         return {
-            name: (int(np.ceil(grid[0] * s)), int(np.ceil(grid[1] * s)))
-            for name, s in self._strides().items()
+            name: (ceil(height * s / CELL), ceil(width * s / CELL))
+            for name, s in self._coded_strides.items()
         }
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
+        """By target, the tables at a quality; static ones have a set an anchor."""
         anchor = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
-        static = {name: sets[anchor] for name, sets in self._static.items()}
-        return {"y": self._scales, **static}
+        return {
+            target: sets[anchor if len(sets) > 1 else 0]
+            for target, sets in self._sets.items()
+        }
 
     def _compiled(self, name: str, function):
         """A jitted function of (state, *arrays), kept by name."""
@@ -317,14 +356,15 @@ class Codec:
                 call = self._compiled(step.name, lambda m, *a: network(m.prior, *a))
                 return call(*args[:-1], q, args[-1])
 
-            inputs = [(state[name], STRIDES[name]) for name in step.reads]
-            rows, columns = (-(-side // 4) * 4 for side in grid)
+            inputs = [(state[name], self._strides[name]) for name in step.reads]
             widths = self.model.prior.output_channels(step)
+            stride = self._strides[step.target]
+            rows, columns = (int(side * stride) for side in _padded(grid))
             outputs = [np.zeros((1, rows, columns, c), np.float32) for c in widths]
             run_tiles(
                 by_oracle if oracle else by_xla,
                 inputs,
-                [(a, 1.0) for a in outputs],
+                [(a, stride) for a in outputs],
                 grid,
                 step.halo,
                 self.buckets,
@@ -341,12 +381,12 @@ class Codec:
             "analysis",
             lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
         )
-        rows, columns = (-(-side // 4) * 4 for side in grid)
+        rows, columns = _padded(grid)
         outputs = {
             name: np.zeros(
                 (1, int(rows * s), int(columns * s), self._channels[name]), np.float32
             )
-            for name, s in self._strides().items()
+            for name, s in self._coded_strides.items()
         }
 
         def network(window, extent):
@@ -356,7 +396,7 @@ class Codec:
         run_tiles(
             network,
             [(rgb[None], float(CELL))],
-            [(outputs[name], s) for name, s in self._strides().items()],
+            [(outputs[name], s) for name, s in self._coded_strides.items()],
             grid,
             self.config.transforms.analysis_halo + SIDE_HALO,
             self.buckets,
@@ -365,19 +405,26 @@ class Codec:
         return outputs
 
     def _synthesise(
-        self, y16: np.ndarray, height: int, width: int, quality: int
+        self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
     ) -> np.ndarray:
         q = np.array([quality], np.int32)
+        names = self.model.synthesis_reads
+        units = [self.model.prior.sources[name].unit for name in names]
 
-        def function(model, y16, q, extent):
-            x = model.synthesis(y16.astype(jnp.float32) / 16.0, q, extent)
+        def function(model, *args):
+            *kept, q, extent = args
+            steps = {
+                name: value.astype(jnp.float32) / unit
+                for name, value, unit in zip(names, kept, units, strict=True)
+            }
+            x = model.synthesis(steps, q, extent)
             return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
 
         call = self._compiled("synthesis", function)
         out = np.zeros((1, height, width, 3), np.uint8)
         run_tiles(
-            lambda window, extent: call(window, q, extent),
-            [(y16[None], 1.0)],
+            lambda *args: call(*args[:-1], q, args[-1]),
+            [(latents[name][None], self._strides[name]) for name in names],
             [(out, float(CELL))],
             _grid(height, width),
             self.config.transforms.synthesis_halo,
@@ -388,7 +435,12 @@ class Codec:
 
 def _grid(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the latent grid."""
-    return -(-height // CELL), -(-width // CELL)
+    return ceil(height / CELL), ceil(width / CELL)
+
+
+def _padded(grid: tuple[int, int]) -> tuple[int, int]:
+    """A grid with sides that the grid at 1/64 divides."""
+    return ceil(grid[0] / 4) * 4, ceil(grid[1] / 4) * 4
 
 
 def config_fields(config: Any) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.order import Step
+from codax.entropy.sources import Source, StaticSource
 from codax.entropy.tables import ANCHOR_SPACING, ANCHORS, ScaleShape, StaticDensity
 from codax.transforms.autoencoder import TransformWidths, base_gain
 
@@ -45,14 +44,19 @@ class FactorizedPrior(nnx.Module):
         self.y_density = StaticDensity(self.latents)
 
     @property
-    def static(self) -> dict[str, StaticDensity]:
-        """Densities of the steps without a network, by target."""
-        return {"y": self.y_density}
+    def sources(self) -> dict[str, Source]:
+        """By target of a coding step, how its latents are coded."""
+        return {"y": StaticSource(self.y_density, "y", unit=16)}
 
     @property
     def channels(self) -> dict[str, int]:
-        """Channels of the coded arrays."""
+        """Channels of each array of the state."""
         return {"y": self.latents}
+
+    @property
+    def strides(self) -> dict[str, float]:
+        """Cells of each array of the state per cell of 1/16."""
+        return {"y": 1.0}
 
     def output_channels(self, step: Step) -> tuple[int, ...]:
         """Channels of the arrays that a step's network gives: there is none."""
@@ -70,10 +74,6 @@ class FactorizedPrior(nnx.Module):
         anchors = ANCHOR_SPACING * np.arange(ANCHORS)
         gain = base_gain(anchors.astype(np.float64)) / base_gain(100.0)
         self.y_density.set_scale(np.maximum(gain[:, None] * std[None], 0.1))
-
-    def start(self, latents: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """The state before the first step, for latents of these shapes."""
-        return {name: jnp.zeros_like(value) for name, value in latents.items()}
 
 
 def factorized(config: FactorizedConfig, *, rngs: nnx.Rngs) -> Autoencoder:

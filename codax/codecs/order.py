@@ -1,31 +1,30 @@
-"""The coding order of a codec, and the three interpreters that walk it.
+"""The coding order of a codec, and the interpreters that walk it.
 
 A prior is a list of steps. A step either *derives* an array of the state from what is
 known (the hyper-synthesis), or *codes* latents: it says which latents it covers, and
-its network gives two integers for each of its symbols from everything known before: an
-offset (the mean, in sixteenths of a latent step) and a table index. Nothing else about
-order exists anywhere; `rate`, `encode` and `decode` below walk the same list and so
-cannot disagree.
+its network gives for each of its symbols the integers that the target's source asks
+for (`codax.entropy.sources`: a mean and a table index, say) from everything known
+before. Nothing else about order exists anywhere; `rate`, `encode` and `decode` below
+walk the same list and so cannot disagree.
 
-State arrays hold exact integers as float32: `z` in steps, `y` in sixteenths of a step,
-features in units of 1/64.
+State arrays hold exact integers as float32, in the units of their source: `z` in
+steps, `y` in sixteenths of a step; features in units of 1/64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.entropy.coder import SymbolDecoder, SymbolEncoder, TableSet
-from codax.entropy.domain import LATENT_LIMIT
-from codax.entropy.exact import half_up, straight_through_round
+from codax.entropy.coder import SymbolDecoder, TableSet
+from codax.entropy.sources import Source
 
-__all__ = ["Network", "Step", "decode", "encode", "rate"]
+__all__ = ["Network", "Prior", "Step", "SymbolSink", "decode", "encode", "rate"]
 
 State = dict[str, Any]
 Network = Callable[..., tuple[jax.Array, ...]]
@@ -41,8 +40,8 @@ class Step:
         name: for messages and maps.
         target: the array of the state that the step writes: `z`, `y` or a derived one.
         reads: arrays of the state that the network reads.
-        network: `(prior, *reads, quality, extent) -> (offset, index)` for a coding
-            step, `-> (array,)` for a derived one; None for static tables.
+        network: `(prior, *reads, quality, extent) -> heads` for a coding step, such as
+            `(offset, index)`; `-> (array,)` for a derived one; None for static tables.
         coded: whether the step codes latents.
         take: picks the step's latents from the whole array, [N h w C] -> [N h w k].
         put: writes values [N h w k] into the array known so far.
@@ -59,14 +58,48 @@ class Step:
     halo: int = 0
 
 
+class Prior(Protocol):
+    """What interpreters, codec and training program ask of a codec's prior."""
+
+    steps: tuple[Step, ...]
+    """The coding order."""
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """By target of a coding step, how its latents are coded."""
+
+    @property
+    def channels(self) -> Mapping[str, int]:
+        """Channels of each array of the state."""
+
+    @property
+    def strides(self) -> Mapping[str, float]:
+        """Cells of each array of the state per cell of 1/16."""
+
+    def output_channels(self, step: Step) -> tuple[int, ...]:
+        """Channels of the arrays that a step's network gives."""
+
+    def check_exact(self) -> None:
+        """Checks that every layer is exact; raises ModelError if one is not."""
+
+    def set_scale(self, std: np.ndarray) -> None:
+        """Starts from the transform coder's standard deviations."""
+
+
+class SymbolSink(Protocol):
+    """What `encode` hands symbols to: `SymbolEncoder` or `CostMeter`."""
+
+    def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
+        """Takes the symbols of a step and their tables."""
+
+
 def rate(
-    prior: Any,
+    prior: Prior,
     latents: State,
     quality: jax.Array,
     key: jax.Array | None,
     *,
     exact: bool = True,
-    round_offset: float = 0.5,
 ) -> tuple[dict[str, jax.Array], State]:
     """Differentiable bits of latents, and the latents as decoded.
 
@@ -75,111 +108,70 @@ def rate(
     straight-through gradients.
 
     Args:
-        prior: has `steps`, `static` (densities by target) and `shape` (of the tables).
+        prior: the codec's.
         latents: `y` (and `z`), float32[N h w C] in latent steps.
         quality: int32[N], half steps.
         key: for the noise, or None for hard rounding.
         exact: use the integer networks; False gives their float twin.
-        round_offset: 0.5 rounds to nearest; less draws towards the mean.
 
     Returns:
         Bits by step, each float32[N]; the decoded latents in steps.
     """
-    state = prior.start(latents)
+    state = {name: jnp.zeros_like(value) for name, value in latents.items()}
+    sources = prior.sources
     bits = {}
     for number, step in enumerate(prior.steps):
-        reads = [state[name] for name in step.reads]
+        heads: tuple[jax.Array, ...] = ()
+        if step.network is not None:
+            reads = [state[name] for name in step.reads]
+            heads = step.network(prior, *reads, quality, None, exact=exact)
         if not step.coded:
-            (state[step.target],) = step.network(
-                prior, *reads, quality, None, exact=exact
-            )
+            (state[step.target],) = heads
             continue
         value = step.take(latents[step.target])
-        if step.network is None:
-            mean, hat = 0.0, straight_through_round(value)
-        else:
-            mean16, index = step.network(prior, *reads, quality, None, exact=exact)
-            mean = mean16 / 16.0
-            hat = _round(value - mean, round_offset) + mean
-        seen = hat
+        noise = None
         if key is not None:
-            noise = jax.random.uniform(
-                jax.random.fold_in(key, number), value.shape, minval=-0.5, maxval=0.5
-            )
-            seen = value + noise
-        if step.network is None:
-            cost = prior.static[step.target].bits(seen, quality)
-        else:
-            cost = prior.shape.bits(seen - mean, index)
+            own = jax.random.fold_in(key, number)
+            noise = jax.random.uniform(own, value.shape, minval=-0.5, maxval=0.5)
+        cost, kept = sources[step.target].train(value, heads, quality, noise)
         bits[step.name] = cost.sum((1, 2, 3))
-        stored = hat * _unit(step)
-        state[step.target] = step.put(state[step.target], stored)
-    decoded = {name: state[name] for name in latents}
-    decoded["y"] = decoded["y"] / 16.0
-    return bits, decoded
-
-
-def _unit(step: Step) -> int:
-    """State units in a latent step: y is kept in sixteenths, z in steps."""
-    return 1 if step.target == "z" else 16
-
-
-def _round(residual: jax.Array, offset: float) -> jax.Array:
-    """Rounds with a dead zone: sign(r) floor(|r| + offset), straight through."""
-    if offset == 0.5:
-        return straight_through_round(residual)
-    size = half_up(jnp.abs(residual) - (0.5 - offset))
-    return jnp.sign(residual) * jnp.maximum(size, 0.0)
+        state[step.target] = step.put(state[step.target], kept)
+    return bits, {name: state[name] / sources[name].unit for name in latents}
 
 
 def encode(
-    steps: tuple[Step, ...],
+    prior: Prior,
     run: Run,
     latents: dict[str, np.ndarray],
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
-) -> bytes:
-    """Codes latents into one stream.
+    sink: SymbolSink,
+) -> None:
+    """Codes latents.
 
     Args:
-        steps: the coding order.
+        prior: the codec's.
         run: evaluates a step's exact network.
         latents: by target, float32[1 h w C] in steps, on the padded grids.
         extents: by target, the rows and columns that are coded.
         tables: by target.
-
-    Returns:
-        The range-coder stream.
+        sink: takes the symbols of each coding step in turn.
     """
-    coder = SymbolEncoder()
-    state: State = {name: np.zeros_like(value) for name, value in latents.items()}
-    for step in steps:
-        if not step.coded:
-            (state[step.target],) = run(step, state)
-            continue
-        rows, columns = extents[step.target]
-        value = step.take(latents[step.target])
-        values = np.zeros_like(value)
-        own = np.s_[0, :rows, :columns]
-        if step.network is None:
-            limit = LATENT_LIMIT // 16
-            symbols = np.clip(np.round(value[own]), -limit, limit).astype(np.int32)
-            index = np.broadcast_to(np.arange(symbols.shape[-1]), symbols.shape)
-            values[own] = symbols * _unit(step)
-        else:
-            mean16, index = (a[own].astype(np.int32) for a in run(step, state))
-            symbols = np.round(value[own] - mean16 / 16.0).astype(np.int32)
-            # What the decoder cannot hold is drawn back to what it can.
-            low, high = -LATENT_LIMIT - mean16, LATENT_LIMIT - mean16
-            symbols = np.clip(symbols, -(-low // 16), high // 16)
-            values[own] = symbols * 16 + mean16
-        coder.put(symbols.ravel(), index.ravel(), tables[step.target])
-        state[step.target] = step.put(state[step.target], values)
-    return coder.finish()
+
+    def code(step: Step, heads: list[np.ndarray], own: Any) -> np.ndarray:
+        source = prior.sources[step.target]
+        value = step.take(latents[step.target])[own]
+        symbols = source.symbols(value, heads)
+        index = source.index(heads, symbols.shape)
+        sink.put(symbols.ravel(), index.ravel(), tables[step.target])
+        return source.kept(symbols, heads)
+
+    shapes = {name: value.shape for name, value in latents.items()}
+    _walk(prior, run, shapes, extents, code)
 
 
 def decode(
-    steps: tuple[Step, ...],
+    prior: Prior,
     run: Run,
     shapes: Mapping[str, tuple[int, ...]],
     extents: Mapping[str, tuple[int, int]],
@@ -189,37 +181,48 @@ def decode(
     """Decodes the latents of a stream; the arguments are those of `encode`.
 
     Args:
-        steps: the coding order.
+        prior: the codec's.
         run: evaluates a step's exact network.
         shapes: by target, the padded shapes (1, h, w, C).
         extents: by target, the rows and columns that are coded.
         tables: by target.
-        stream: from `encode`.
+        stream: from a `SymbolEncoder`.
 
     Returns:
-        By target, float32[1 h w C]: z in steps, y in sixteenths of a step.
+        By target, float32[1 h w C]: integers in the units of its source.
 
     Raises:
         FormatError: the stream is damaged.
     """
     coder = SymbolDecoder(stream)
+
+    def code(step: Step, heads: list[np.ndarray], own: Any) -> np.ndarray:
+        source = prior.sources[step.target]
+        shape = step.take(np.empty(shapes[step.target], np.float32))[own].shape
+        index = source.index(heads, shape)
+        symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
+        return source.kept(symbols, heads)
+
+    return _walk(prior, run, shapes, extents, code)
+
+
+def _walk(
+    prior: Prior,
+    run: Run,
+    shapes: Mapping[str, tuple[int, ...]],
+    extents: Mapping[str, tuple[int, int]],
+    code: Callable[[Step, list[np.ndarray], Any], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Walks the order; `code` codes the picture's own part of each step."""
     state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    for step in steps:
+    for step in prior.steps:
+        heads = run(step, state) if step.network is not None else ()
         if not step.coded:
-            (state[step.target],) = run(step, state)
+            (state[step.target],) = heads
             continue
         rows, columns = extents[step.target]
-        values = np.zeros_like(step.take(state[step.target]))
         own = np.s_[0, :rows, :columns]
-        if step.network is None:
-            shape = values[own].shape
-            index = np.broadcast_to(np.arange(shape[-1]), shape)
-            symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
-            values[own] = np.clip(symbols * _unit(step), -LATENT_LIMIT, LATENT_LIMIT)
-        else:
-            mean16, index = (a[own].astype(np.int32) for a in run(step, state))
-            symbols = coder.get(index.ravel(), tables[step.target])
-            stored = symbols.reshape(index.shape) * 16 + mean16
-            values[own] = np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+        values = np.zeros_like(step.take(state[step.target]))
+        values[own] = code(step, [head[own] for head in heads], own)
         state[step.target] = step.put(state[step.target], values)
     return {name: state[name] for name in shapes}

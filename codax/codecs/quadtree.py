@@ -22,7 +22,7 @@ DCVC-UF: one trunk, adaptors). Here the whole prior is exact integer arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +30,11 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
+from codax.codecs.hyper import HYPER_STEPS, STEP_HALO, HyperConfig, HyperPrior, around
 from codax.codecs.order import Step
-from codax.entropy.domain import HEAD_LIMIT, LatentDomain
-from codax.entropy.exact import UNIT, ExactDense, check_module
-from codax.entropy.networks import ExactTrunk, HyperSynthesis, PhaseDense
-from codax.entropy.tables import (
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-    ScaleShape,
-    StaticDensity,
-)
-from codax.transforms.autoencoder import TransformWidths
+from codax.entropy.domain import HEAD_LIMIT
+from codax.entropy.exact import ExactDense
+from codax.entropy.networks import ExactTrunk, PhaseDense
 
 __all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
 
@@ -50,20 +44,9 @@ QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuadtreeConfig:
+class QuadtreeConfig(HyperConfig):
     """Widths of a `quadtree` codec."""
 
-    transforms: TransformWidths = field(default_factory=TransformWidths)
-    side: int = 64
-    """Channels of z."""
-    hyper: int = 128
-    """Channels of the hyper-analysis."""
-    middle: int = 96
-    """Channels of the hyper-synthesis at 1/32."""
-    features: int = 192
-    """Channels of the prior at 1/16."""
-    hidden: int = 384
-    """Hidden channels of the trunk's blocks."""
     blocks: int = 2
     """Blocks of the trunk."""
 
@@ -101,10 +84,6 @@ def _put(step: int):
     return put
 
 
-def _hyper(prior: QuadtreePrior, z, quality, extent, *, exact=True):
-    return (prior.hyper(z, quality, extent, exact=exact),)
-
-
 def _network(step: int):
     """The step's network: `(prior, features, [y,] quality, extent)`."""
 
@@ -119,95 +98,52 @@ def _network(step: int):
     return network
 
 
-STEPS = (
-    Step(name="z", target="z"),
-    Step(
-        name="features",
-        target="features",
-        reads=("z",),
-        network=_hyper,
-        coded=False,
-        halo=HyperSynthesis.halo,
-    ),
-    *(
-        Step(
-            name=f"y{k}",
-            target="y",
-            reads=("features", "y") if k else ("features",),
-            network=_network(k),
-            take=_take(k),
-            put=_put(k),
-            halo=4,
-        )
-        for k in range(4)
-    ),
-)
-
-
-class QuadtreePrior(nnx.Module):
+class QuadtreePrior(HyperPrior):
     """The prior: exact networks, tables, and the coding order above."""
 
-    steps = STEPS
+    steps = (
+        *HYPER_STEPS,
+        *(
+            Step(
+                name=f"y{k}",
+                target="y",
+                reads=("features", "y") if k else ("features",),
+                network=_network(k),
+                take=_take(k),
+                put=_put(k),
+                halo=STEP_HALO,
+            )
+            for k in range(4)
+        ),
+    )
 
     def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""
-        m, f = config.transforms.latents, config.features
-        self.side, self.feature_channels = config.side, f
-        self.domain = LatentDomain(m)
-        self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
+        super().__init__(config, rngs=rngs)
+        m, f = self.latents, config.features
+
+        def head(shift: int) -> PhaseDense:
+            return PhaseDense(f, m // 4, rngs=rngs, shift=shift, limit=HEAD_LIMIT)
+
         for k in range(4):
             inputs = f if k == 0 else f + m
             setattr(self, f"adaptor{k}", ExactDense(inputs, f, rngs=rngs))
-            setattr(
-                self,
-                f"mean{k}",
-                PhaseDense(f, m // 4, rngs=rngs, shift=4, limit=HEAD_LIMIT),
-            )
-            setattr(
-                self,
-                f"scale{k}",
-                PhaseDense(f, m // 4, rngs=rngs, shift=8, limit=HEAD_LIMIT),
-            )
+            setattr(self, f"mean{k}", head(shift=4))
+            setattr(self, f"scale{k}", head(shift=8))
         self.trunk = ExactTrunk(config.blocks, f, config.hidden, rngs=rngs)
-        self.shape = ScaleShape()
-        self.z_density = StaticDensity(config.side)
-
-    @property
-    def static(self) -> dict[str, StaticDensity]:
-        """Densities of the steps without a network, by target."""
-        return {"z": self.z_density}
-
-    def set_scale(self, std: np.ndarray) -> None:
-        """Starts the scales at those of the transform coder.
-
-        Args:
-            std: float32[M], standard deviations of y in steps at the middle quality.
-        """
-        self.domain.set_scale(std)
-        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        by_quarter = index.reshape(4, -1)
-        for k in range(4):
-            bias = by_quarter[list(QUARTERS[k])] * (16.0 / UNIT)
-            getattr(self, f"scale{k}").bias[...] = jnp.asarray(bias, jnp.float32)
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Channels of the coded arrays."""
-        return {"y": self.domain.channel_scale.shape[0], "z": self.side}
 
     def output_channels(self, step: Step) -> tuple[int, ...]:
         """Channels of the arrays that a step's network gives."""
         if not step.coded:
             return (self.feature_channels,)
-        return (self.domain.channel_scale.shape[0] // 4,) * 2
+        return (self.latents // 4,) * 2
 
-    def check_exact(self) -> None:
-        """Checks that every layer is exact; raises ModelError if one is not."""
-        check_module("prior", self)
-
-    def start(self, latents: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """The state before the first step, for latents of these shapes."""
-        return {name: jnp.zeros_like(value) for name, value in latents.items()}
+    def set_index(self, bias) -> None:
+        """Sets the steps' scale heads, float32[M]."""
+        quarters = bias.reshape(4, -1)
+        for k in range(4):
+            own = quarters[jnp.asarray(QUARTERS[k])]
+            getattr(self, f"scale{k}").bias[...] = own
 
     def heads(self, step: int, x, quality, extent, *, exact=True):
         """Offset and index of a step's symbols, float32[N h w M/4] each."""
@@ -224,7 +160,4 @@ class QuadtreePrior(nnx.Module):
 
 def quadtree(config: QuadtreeConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     """Makes the codec's networks."""
-    prior = QuadtreePrior(config, rngs=rngs)
-    return Autoencoder(
-        config.transforms, prior, rngs=rngs, hyper=(config.hyper, config.side)
-    )
+    return around(config, QuadtreePrior(config, rngs=rngs), rngs=rngs)

@@ -20,7 +20,7 @@ import numpy as np
 from codax.entropy.tables import TABLE_TOTAL
 from codax.errors import FormatError, ModelError
 
-__all__ = ["SymbolDecoder", "SymbolEncoder", "TableSet"]
+__all__ = ["CostMeter", "SymbolDecoder", "SymbolEncoder", "TableSet"]
 
 EXCESS_BITS = 15
 
@@ -41,6 +41,8 @@ class TableSet:
         """Checks the tables and makes the coder's models."""
         self.lowest = np.asarray(lowest, np.int32)
         self.count = np.asarray([f.size - 1 for f in frequencies], np.int32)
+        self._starts = np.cumsum([0, *(f.size for f in frequencies)])
+        self._frequencies = np.concatenate(frequencies)
         self._models = []
         for number, f in enumerate(frequencies):
             if f.size < 2 or f.min() < 1 or int(f.sum()) != TABLE_TOTAL:
@@ -57,6 +59,26 @@ class TableSet:
     def model(self, table: int):
         """The constriction model of a table."""
         return self._models[table]
+
+    def bits(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """What the coder pays for symbols.
+
+        Args:
+            symbols: int32[n].
+            index: integers [n], the table of each symbol.
+
+        Returns:
+            float64[n], bits; those of escapes with the excess that follows.
+        """
+        size = self.count[index]
+        place = symbols - self.lowest[index]
+        outside = (place < 0) | (place >= size)
+        place_or_escape = np.where(outside, size, place)
+        share = self._frequencies[self._starts[index] + place_or_escape] / TABLE_TOTAL
+        value = np.where(place < 0, -place, place - size + 1)[outside]
+        bits = -np.log2(share)
+        bits[outside] += 1 + np.log2(EXCESS_BITS) + np.floor(np.log2(value))
+        return bits
 
 
 def _sorted(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +139,22 @@ class SymbolEncoder:
     def finish(self) -> bytes:
         """The stream, little-endian 32-bit words."""
         return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class CostMeter:
+    """Takes steps of symbols as a `SymbolEncoder` does, and notes what they cost.
+
+    Attributes:
+        bits: for each step, float64[n], the bits of its symbols.
+    """
+
+    def __init__(self) -> None:
+        """Starts with no step."""
+        self.bits: list[np.ndarray] = []
+
+    def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
+        """Notes the cost of one step; the arguments are those of `SymbolEncoder`."""
+        self.bits.append(tables.bits(symbols, index))
 
 
 class SymbolDecoder:

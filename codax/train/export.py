@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,37 +138,33 @@ def count_kmac(codec: Codec) -> dict[str, float]:
     """
     pixels = 768 * 512
     grid = (32, 48)
-    model, config = codec.model, codec.config
+    model, prior = codec.model, codec.model.prior
     quality = np.array([100], np.int32)
     extent = np.array(grid, np.int32)
+    state = {
+        name: np.zeros(
+            (1, *(int(side * prior.strides[name]) for side in grid), c), np.float32
+        )
+        for name, c in prior.channels.items()
+    }
 
     def kmac(function, *args) -> float:
-        cost = jax.jit(function).lower(*args).compile().cost_analysis()
+        lowered = jax.jit(function).lower(*args, quality, extent)
+        cost = lowered.compile().cost_analysis()
         return float((cost or {})["flops"]) / 2 / pixels / 1000
 
     x = np.zeros((1, 512, 768, 3), np.float32)
-    y = np.zeros((1, *grid, config.transforms.latents), np.float32)
-    analysis = kmac(lambda x, q, e: model.analysis(x, q, e), x, quality, extent)
-    synthesis = kmac(lambda y, q, e: model.synthesis(y, q, e), y, quality, extent)
-    state = {"z": np.zeros((1, 8, 12, codec.model.prior.channels.get("z", 1)))}
-    prior = 0.0
-    for step in model.prior.steps:
-        if step.network is None:
-            continue
-        shapes = {"y": y, "z": state["z"].astype(np.float32)}
-        reads = [
-            shapes.get(name)
-            if name in shapes
-            else np.zeros((1, *grid, model.prior.feature_channels), np.float32)
-            for name in step.reads
-        ]
-        prior += kmac(
-            lambda *a, step=step: step.network(model.prior, *a), *reads, quality, extent
-        )
+    latents = {name: state[name] for name in model.synthesis_reads}
+    analysis, synthesis = kmac(model.analysis, x), kmac(model.synthesis, latents)
+    probabilities = 0.0
+    for step in prior.steps:
+        if step.network is not None:
+            network = partial(step.network, prior)
+            probabilities += kmac(network, *(state[name] for name in step.reads))
     return {
-        "encode": round(analysis + prior, 2),
-        "decode": round(synthesis + prior, 2),
-        "prior": round(prior, 2),
+        "encode": round(analysis + probabilities, 2),
+        "decode": round(synthesis + probabilities, 2),
+        "prior": round(probabilities, 2),
     }
 
 

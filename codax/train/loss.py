@@ -25,7 +25,6 @@ def rate_distortion(
     *,
     distortion: str = "mse",
     exact: bool = True,
-    round_offset: float = 0.5,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Loss of each sample.
 
@@ -36,7 +35,6 @@ def rate_distortion(
         key: for the noise; None rounds hard, as files do.
         distortion: `mse` or `ms-ssim`.
         exact: the prior on its integer grid, or its float twin.
-        round_offset: see `codax.codecs.order.rate`.
 
     Returns:
         float32[N], bpp + lambda * distortion; and bpp, mse (float32[N]) and the bpp of
@@ -44,10 +42,8 @@ def rate_distortion(
     """
     pixels = x.shape[1] * x.shape[2]
     latents = model.analysis(x, quality)
-    bits, decoded = rate(
-        model.prior, latents, quality, key, exact=exact, round_offset=round_offset
-    )
-    out = model.synthesis(decoded["y"], quality)
+    bits, decoded = rate(model.prior, latents, quality, key, exact=exact)
+    out = model.synthesis(decoded, quality)
     bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
     lmbda = lmbda_of_quality(quality.astype(jnp.float32))

@@ -24,23 +24,25 @@ from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.families import FAMILIES, Family
-from codax.codecs.order import Step
-from codax.entropy.domain import HEAD_LIMIT, LatentDomain
-from codax.entropy.exact import UNIT, ExactDense, check_module
-from codax.entropy.networks import ExactTrunk, HyperSynthesis
-from codax.entropy.tables import (
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-    ScaleShape,
-    StaticDensity,
+from codax.codecs.hyper import (
+    HYPER_STEPS,
+    STEP_HALO,
+    HyperConfig,
+    HyperPrior,
+    around,
+    head,
 )
+from codax.codecs.order import Step
+from codax.entropy.exact import ExactDense
+from codax.entropy.networks import ExactTrunk
 from codax.train.config import TrainConfig
 from codax.transforms.autoencoder import TransformWidths
 
 
-# 1. What can be chosen: a frozen dataclass with a default for every field.
+# 1. What can be chosen: a frozen dataclass with a default for every field. The base
+# has the fields of every codec with side information.
 @dataclass(frozen=True, kw_only=True)
-class DualConfig:
+class DualConfig(HyperConfig):
     """Widths of a `dual` codec."""
 
     transforms: TransformWidths = field(
@@ -80,10 +82,6 @@ def _put(known, values, step: int):
 
 # 3. What is known about them: each network gives a mean, in sixteenths of a step, and
 # the index of a scale table, from everything coded before. Integers in, integers out.
-def _hyper(prior, z, quality, extent, *, exact=True):
-    return (prior.hyper(z, quality, extent, exact=exact),)
-
-
 def _network(step: int):
     def network(prior, features, *rest, exact=True):
         *known, quality, extent = rest
@@ -92,10 +90,10 @@ def _network(step: int):
             features = jnp.concatenate([features, seen], -1)
         x = getattr(prior, f"adaptor{step}")(features, extent, exact=exact)
         x = prior.trunk(x, extent, exact=exact)
-        head = getattr(prior, f"mean{step}")(x, extent, exact=exact)
+        mean = getattr(prior, f"mean{step}")(x, extent, exact=exact)
         raw = getattr(prior, f"scale{step}")(x, extent, exact=exact)
         domain = prior.domain
-        mean = domain.mean(head, quality, domain.channel_scale[...], exact=exact)
+        mean = domain.mean(mean, quality, domain.channel_scale[...], exact=exact)
         index = domain.index(raw, quality, exact=exact)
         return _take(mean, step), _take(index, step)
 
@@ -103,16 +101,9 @@ def _network(step: int):
 
 
 # 4. The coding order, written once: training, encoder and decoder all walk this list.
+# `HYPER_STEPS` are those of the side information: z, then features = h_s(z).
 STEPS = (
-    Step(name="z", target="z"),
-    Step(
-        name="features",
-        target="features",
-        reads=("z",),
-        network=_hyper,
-        coded=False,
-        halo=HyperSynthesis.halo,
-    ),
+    *HYPER_STEPS,
     *(
         Step(
             name=f"y{k}",
@@ -121,68 +112,41 @@ STEPS = (
             network=_network(k),
             take=partial(_take, step=k),
             put=partial(_put, step=k),
-            halo=4,
+            halo=STEP_HALO,
         )
         for k in range(2)
     ),
 )
 
 
-# 5. The networks and tables behind the steps.
-class DualPrior(nnx.Module):
+# 5. The networks behind the steps; `HyperPrior` holds side information and tables.
+class DualPrior(HyperPrior):
     """The prior: exact networks, tables, and the coding order above."""
 
     steps = STEPS
 
     def __init__(self, config: DualConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""
-        m, f = config.transforms.latents, config.features
-        self.latents, self.side, self.feature_channels = m, config.side, f
-        self.domain = LatentDomain(m)
-        self.hyper = HyperSynthesis(config.side, config.middle, f, rngs=rngs)
+        super().__init__(config, rngs=rngs)
+        m, f, make = self.latents, config.features, head(rngs)
         self.trunk = ExactTrunk(1, f, config.hidden, rngs=rngs)
-        head = {"rngs": rngs, "relu": False, "limit": HEAD_LIMIT, "gain": 0.1}
         for k in range(2):
             setattr(self, f"adaptor{k}", ExactDense(f + k * m, f, rngs=rngs))
-            setattr(self, f"mean{k}", ExactDense(f, m, shift=4, **head))
-            setattr(self, f"scale{k}", ExactDense(f, m, shift=8, **head))
-        self.shape = ScaleShape()
-        self.z_density = StaticDensity(config.side)
+            setattr(self, f"mean{k}", make(f, m, shift=4))
+            setattr(self, f"scale{k}", make(f, m, shift=8))
 
-    @property
-    def static(self):
-        """Densities of the steps without a network, by target."""
-        return {"z": self.z_density}
-
-    @property
-    def channels(self):
-        """Channels of the coded arrays."""
-        return {"y": self.latents, "z": self.side}
-
-    def output_channels(self, step: Step):
+    def output_channels(self, step: Step) -> tuple[int, ...]:
         """Channels of the arrays that a step's network gives."""
         return (self.latents // 2,) * 2 if step.coded else (self.feature_channels,)
 
-    def check_exact(self) -> None:
-        """Checks that every layer is exact; raises ModelError if one is not."""
-        check_module("prior", self)
-
-    def set_scale(self, std: np.ndarray) -> None:
-        """Starts at the scales of the transform coder, float32[M] in steps."""
-        self.domain.set_scale(std)
-        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        bias = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
+    def set_index(self, bias) -> None:
+        """Starts the scale heads at those of the transform coder, float32[M]."""
         self.scale0.bias[...] = self.scale1.bias[...] = bias
-
-    def start(self, latents):
-        """The state before the first step, for latents of these shapes."""
-        return {name: jnp.zeros_like(value) for name, value in latents.items()}
 
 
 def dual(config: DualConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     """Makes the codec's networks: the transforms of the house around the prior."""
-    prior, hyper = DualPrior(config, rngs=rngs), (config.hyper, config.side)
-    return Autoencoder(config.transforms, prior, rngs=rngs, hyper=hyper)
+    return around(config, DualPrior(config, rngs=rngs), rngs=rngs)
 
 
 # 6. Its row among the families; numbers from 240 on are free for experiments.

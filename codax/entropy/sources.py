@@ -1,0 +1,146 @@
+"""Sources: how the latents of a step become symbols and tables, and what they cost.
+
+A *source* knows, for the latents of one target (`y`, `z`, ...), what training pays for
+them, which symbol and which table codes each of them, and how a decoder turns symbols
+back into what it keeps. The heads are what the step's network gives for each latent;
+steps without a network have none.
+
+What a decoder keeps is integers in units of `1 / unit` of a latent step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from codax.entropy.domain import LATENT_LIMIT
+from codax.entropy.exact import straight_through_round
+from codax.entropy.tables import ScaleShape, StaticDensity
+
+__all__ = ["ResidualSource", "Source", "StaticSource"]
+
+Heads = Sequence[Any]
+
+
+class Source(Protocol):
+    """What an interpreter of a coding order asks of a source."""
+
+    @property
+    def tables(self) -> str:
+        """The name of its tables among the weights."""
+        ...
+
+    @property
+    def unit(self) -> int:
+        """Units of what a decoder keeps in one latent step."""
+        ...
+
+    def train(
+        self,
+        value: jax.Array,
+        heads: Heads,
+        quality: jax.Array,
+        noise: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """What latents cost, and what a decoder would keep of them.
+
+        Args:
+            value: float32[N h w k], latents in steps.
+            heads: what the step's network gave.
+            quality: int32[N], half steps 0..200.
+            noise: float32[N h w k] in +-1/2, or None for hard rounding.
+
+        Returns:
+            Bits, float32[N h w k], and what a decoder keeps, the same shape, rounded
+            with straight-through gradients.
+        """
+        ...
+
+    def index(self, heads: Heads, shape: tuple[int, ...]) -> np.ndarray:
+        """The table of each symbol, integers of that shape."""
+        ...
+
+    def symbols(self, value: np.ndarray, heads: Heads) -> np.ndarray:
+        """The symbols, int32, that code latents float32[h w k] in steps."""
+        ...
+
+    def kept(self, symbols: np.ndarray, heads: Heads) -> np.ndarray:
+        """What a decoder keeps of decoded symbols, whatever a damaged file gave."""
+        ...
+
+
+@dataclass(frozen=True)
+class StaticSource:
+    """Integers by a table for each channel and quality anchor; no heads.
+
+    Attributes:
+        density: what training learns.
+        tables: the target's name.
+        unit: see `Source`.
+    """
+
+    density: StaticDensity
+    tables: str
+    unit: int = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        kept = straight_through_round(value)
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen, quality), kept * self.unit
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return np.broadcast_to(np.arange(shape[-1]), shape)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        limit = LATENT_LIMIT // 16
+        return np.clip(np.round(value), -limit, limit).astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        return np.clip(symbols * self.unit, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class ResidualSource:
+    """Rounded residuals beside a mean, by 64 zero-mean tables.
+
+    Heads: the mean in sixteenths of a latent step, and the index of the scale table.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: ScaleShape
+    tables = "scales"
+    unit = 16
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        mean, index = heads[0] / 16.0, heads[1]
+        kept = straight_through_round(value - mean) + mean
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen - mean, index), kept * 16
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return heads[1].astype(np.int32)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        mean16 = heads[0].astype(np.int32)
+        symbols = np.round(value - mean16 / 16.0).astype(np.int32)
+        # What the decoder cannot hold is drawn back to what it can.
+        low, high = -LATENT_LIMIT - mean16, LATENT_LIMIT - mean16
+        return np.clip(symbols, -(-low // 16), high // 16)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        stored = symbols * 16 + heads[0].astype(np.int32)
+        return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
