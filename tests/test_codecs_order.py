@@ -11,7 +11,7 @@ from small_codecs import small_codec
 from codax.codecs import order
 from codax.codecs.families import FAMILIES
 from codax.codecs.order import rate
-from codax.entropy.coder import SymbolEncoder
+from codax.entropy.coder import CostMeter, SymbolEncoder
 from codax.entropy.domain import LATENT_LIMIT
 
 GRID = (8, 8)
@@ -102,6 +102,22 @@ def test_rate_and_files_give_the_same_latents(name):
         assert np.array_equal(np.asarray(value) * unit, decoded[key]), key
     expected = sum(float(b[0]) for b in bits.values()) / 8
     assert abs(len(stream) - expected) < 0.01 * len(stream) + 64
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_costs_by_table_add_up_to_the_stream(name):
+    codec = small_codec(name)
+    prior = codec.model.prior
+    latents = random_latents(codec, 2)
+    latents["y"][0, 3, 5] = 900.0  # Escapes cost too.
+    stream, _ = through(codec, latents, 110)
+    meter = CostMeter()
+    extents = {name: value.shape[1:3] for name, value in latents.items()}
+    run = evaluator(codec, 110)
+    order.encode(prior, run, latents, extents, codec._tables(110), meter)
+    assert len(meter.bits) == len([step for step in prior.steps if step.coded])
+    bits = sum(cost.sum() for cost in meter.bits)
+    assert abs(bits / 8 - len(stream)) < 8 + 0.002 * len(stream)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
