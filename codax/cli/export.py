@@ -19,7 +19,7 @@ NAME is codec-preset-vN, or codec-preset for the next N; the preset may be new.
 Exactness bounds are checked, and the estimate of training against real files of
 the held-out pictures. A trunk file is what `codax train --init` goes on from.
 """
-_NAME = re.compile(r"(?P<codec>[a-z0-9]+)-(?P<preset>[a-z0-9]+)(-v(?P<version>\d+))?")
+_PRESET = re.compile(r"(?P<preset>[a-z0-9]+)(-v(?P<version>\d+))?")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -75,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
     folder, target = Path(args.run), Path(args.output)
     config = read_run(folder)
-    match = _NAME.fullmatch(args.name)
-    if not match or match["codec"] != config.codec:
+    prefix = config.codec + "-"
+    match = _PRESET.fullmatch(args.name.removeprefix(prefix))
+    if not match or not args.name.startswith(prefix):
         raise UsageError(
             f"NAME: got {args.name!r}, expected {config.codec}-PRESET or "
             f"{config.codec}-PRESET-vN"

@@ -128,8 +128,9 @@ def join_initial(
 ) -> dict[str, Any]:
     """Puts other weights into a fresh state; the optimiser starts anew.
 
-    The transforms must fit. What else fits (hyper-analysis, prior) is taken too; what
-    does not, since it comes from a codec of another family, starts afresh.
+    The transforms must fit. What else fits (hyper-analysis, networks of the prior) is
+    taken too; what does not, since it comes from a codec of another family, starts
+    afresh.
 
     Args:
         state: see `Trainer.initial_state`.
@@ -143,7 +144,7 @@ def join_initial(
         ModelError: a transform is missing or has other widths.
     """
     own = flatten({"ema": state["ema"], "fixed": state["fixed"]})
-    part = {name: name.split("/")[1] for name in own}
+    part = {name: _part(name) for name in own}
     fresh = {
         part[name]
         for name, value in own.items()
@@ -160,3 +161,9 @@ def join_initial(
         if name in initial
     }
     return state | joined | counters | {"params": joined["ema"]}
+
+
+def _part(name: str) -> str:
+    """The network that an array `ema/...` belongs to, such as `g_a`, `prior/hyper`."""
+    words = name.split("/")[1:]
+    return "/".join(words[:2] if words[0] == "prior" else words[:1])

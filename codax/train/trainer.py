@@ -193,8 +193,10 @@ class Trainer:
                 params,
                 state["params"],
             )
-        # The average follows fast at first, so that early states are of use.
-        decay = jnp.minimum(config.ema, (1.0 + state["step"]) / (10.0 + state["step"]))
+        # The average follows fast at first, so that early states are of use. Counted
+        # from the optimiser's start: weights to start from came with older steps.
+        count = optax.tree_utils.tree_get(state["opt"], "count")
+        decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
         ema = jax.tree.map(
             lambda e, p: decay * e + (1 - decay) * p, state["ema"], params
         )
