@@ -119,11 +119,11 @@ def test_of_another_family_the_transforms_are_taken(tmp_path):
     save_state(tmp_path / "w.npz", {"ema": other["ema"], "fixed": other["fixed"]})
     said = []
     joined = join_initial(state, load_initial(tmp_path / "w.npz"), said.append)
-    assert [line.split()[0] for line in said] == ["prior"]
+    assert [line.split()[0] for line in said] == ["prior/y_density"]
     found, given = flatten(joined["ema"]), flatten(other["ema"])
     own = flatten(state["ema"])
     for name, value in found.items():
-        source = own if name.startswith("prior") else given
+        source = own if name.startswith("prior/y_density") else given
         np.testing.assert_array_equal(value, source[name])
 
 
