@@ -43,15 +43,16 @@ def test_each_position_covers_its_pixels():
     assert np.ptp(corner) == 0
 
 
-def test_bits_lie_in_the_noisy_half():
+@pytest.mark.parametrize("name", ["factorized", "quadtree"])
+def test_bits_lie_in_the_noisy_half(name):
     random = np.random.default_rng(0)
     rgb = np.full((128, 256, 3), 120, np.uint8)
-    rgb[:, 128:] = random.integers(0, 256, (128, 128, 3))
-    found = bits_map(small_codec("quadtree"), rgb, 70)
+    # The small codecs keep low frequencies only, so the noise is of 8x8 pixels.
+    rgb[:, 128:] = np.kron(random.integers(0, 256, (16, 16, 3)), np.ones((8, 8, 1)))
+    found = bits_map(small_codec(name), rgb, 70)
     flat, noisy = found.per_pixel[:, :128], found.per_pixel[:, 128:]
-    assert noisy.sum() > 0.8 * found.total_bits
-    # Next to the noise a flat cell may still see it.
-    assert flat[:, :96].mean() < 0.2 * noisy.mean()
+    # Random weights spend something on the flat half too.
+    assert noisy.sum() > 2 * flat.sum()
 
 
 def test_only_colours_count():
