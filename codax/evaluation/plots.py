@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+from codax.errors import ImageError
 from codax.evaluation.bdrate import BdRate
 from codax.evaluation.curves import Curve
 
@@ -18,7 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bd_bars", "rate_distortion", "rate_time", "scatter", "to_png", "to_svg"]
+__all__ = [
+    "bd_bars",
+    "bits_over_picture",
+    "rate_distortion",
+    "rate_time",
+    "scatter",
+    "to_png",
+    "to_svg",
+]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, darkest first so
 # that neighbours differ in grey too; with a marker each.
@@ -153,6 +164,48 @@ def scatter(
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel(f"BD-rate of a picture against {anchor} (%); bar: mean")
+    return figure
+
+
+def bits_over_picture(
+    picture: Image.Image | NDArray[np.uint8],
+    per_pixel: NDArray[np.float64],
+    *,
+    title: str = "",
+) -> Figure:
+    """Bits as colour over the picture: hue says how many, brightness is the picture's.
+
+    Args:
+        picture: Pillow picture, or uint8[H W 3] or uint8[H W].
+        per_pixel: float64[H W], of `codax.evaluation.bits_map`.
+        title: above the plot.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImageError: a map of another size than the picture.
+    """
+    colours = np.asarray(picture)
+    if colours.shape[:2] != per_pixel.shape:
+        raise ImageError(
+            f"map of {list(per_pixel.shape)} over a picture of "
+            f"{list(colours.shape[:2])} rows and columns: expected equal sides"
+        )
+    from matplotlib.cm import ScalarMappable
+
+    height, width = per_pixel.shape
+    figure, axes = _figure(title, height=min(6 * height / width, 8) + 0.4)
+    axes.set_axis_off()
+    # A few cells, often at an edge, would otherwise make all others pale.
+    top = max(float(np.quantile(per_pixel, 0.995)), 1e-3)
+    heat = ScalarMappable(cmap="YlOrRd")
+    heat.set_clim(0, top)
+    grey = colours if colours.ndim == 2 else colours[..., :3].mean(-1)
+    light = 0.4 + 0.6 * grey / 255
+    axes.imshow(heat.to_rgba(per_pixel)[..., :3] * light[..., None])
+    bar = figure.colorbar(heat, ax=axes, shrink=0.8, extend="max")
+    bar.set_label("bits per pixel")
     return figure
 
 
