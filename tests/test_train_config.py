@@ -3,8 +3,12 @@
 import dataclasses
 import json
 
+import jax
+import numpy as np
 import pytest
+from flax import nnx
 
+from codax.codecs.families import family
 from codax.codecs.quadtree import QuadtreeConfig
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import (
@@ -12,6 +16,7 @@ from codax.train.config import (
     find_config,
     load_config,
     read_run,
+    shipped_configs,
     with_overrides,
 )
 
@@ -135,3 +140,14 @@ def test_broken_configuration_files_are_one_line_errors(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="no such configuration file"):
         load_config(tmp_path / "absent.py")
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_configuration_that_ships_can_be_built(name):
+    config = load_config(find_config(name))
+    assert f"{config.codec}-{config.preset}" == name
+    build = family(config.codec).networks
+    model = nnx.eval_shape(lambda: build(config.model, rngs=nnx.Rngs(0)))
+    _, params, _ = nnx.split(model, nnx.Param, ...)
+    count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+    assert count <= {"tiny": 4_000_000, "base": 8_000_000}[config.preset]

@@ -20,6 +20,7 @@ __all__ = [
     "find_config",
     "load_config",
     "read_run",
+    "shipped_configs",
     "with_overrides",
 ]
 
@@ -173,17 +174,22 @@ def find_config(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    folder = Path(__file__).parent / "configs"
-    shipped = {
-        file.stem.replace("_", "-"): file
-        for file in sorted(folder.glob("*.py"))
-        if file.stem != "__init__"
-    }
+    shipped = shipped_configs()
     if name in shipped:
         return shipped[name]
     near = difflib.get_close_matches(name, shipped, 1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(shipped)}"
     raise ConfigError(f"{name}: no such configuration file or name; {hint}")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that ship, by name."""
+    folder = Path(__file__).parent / "configs"
+    return {
+        file.stem.replace("_", "-"): file
+        for file in sorted(folder.glob("*.py"))
+        if file.stem != "__init__"
+    }
 
 
 def load_config(path: Path) -> TrainConfig:
