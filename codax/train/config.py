@@ -68,6 +68,9 @@ class TrainConfig:
     """Share of a time box given to the decay branch."""
     hard: float = 0.15
     """Last share of the branch in which the encoder is frozen and rounding is hard."""
+    freeze: tuple[str, ...] = ()
+    """Networks that stay as they are on the trunk, such as `g_a` and `g_s` when a prior
+    is fitted to trained transforms; the branch moves all."""
     refresh: int = 10
     """Steps between refreshes of SOAP's bases."""
     exact: bool = True

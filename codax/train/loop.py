@@ -300,6 +300,8 @@ class _Runner:
         branch = phase == "branch"
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
+        # Not compiled apart where it makes no difference.
+        freeze = bool(config.freeze) and not branch
         step = self.reported = int(state["step"])
         if branch:
             box.begin_branch(step)
@@ -312,7 +314,9 @@ class _Runner:
             rates = jnp.asarray([box.rate(phase, step + i) for i in range(k)])
             hard = box.hard(phase, step)
             data = self.data or (np.stack([next(crops) for _ in range(k)]),)
-            state, report = self.trainer.steps(state, data, rates, batch, size, hard)
+            state, report = self.trainer.steps(
+                state, data, rates, batch, size, hard, freeze
+            )
             report = {name: float(value) for name, value in report.items()}
             if config.optimizer == "soap" and (
                 step == box.first
@@ -321,8 +325,9 @@ class _Runner:
                 state["opt"] = refresh_bases(state["opt"])
             step += k
             spent = time.monotonic() - begin
-            fresh = (k, batch, size, hard) not in self.compiled
-            self.compiled.add((k, batch, size, hard))
+            program = (k, batch, size, hard, freeze)
+            fresh = program not in self.compiled
+            self.compiled.add(program)
             (box.clock.add_whole if fresh else box.clock.add)(spent)
             state["seconds"] = state["seconds"] + spent
             report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}

@@ -145,9 +145,12 @@ class Trainer:
         )
         return jnp.mean(losses * weights), (losses, parts)
 
-    def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
+    def _step(
+        self, state: State, data, rate, batch, size, hard, freeze
+    ) -> tuple[State, Any]:
         """One update. Randomness is keyed by seed and step alone."""
         config = self.config
+        frozen = ENCODER if hard else config.freeze if freeze else ()
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
         if len(data) > 1:
@@ -175,9 +178,9 @@ class Trainer:
             weights,
             hard,
         )
-        if hard:
+        if frozen:
             grads = jax.tree_util.tree_map_with_path(
-                lambda path, g: jnp.zeros_like(g) if _is_under(path, ENCODER) else g,
+                lambda path, g: jnp.zeros_like(g) if _is_under(path, frozen) else g,
                 grads,
             )
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grads)))
@@ -187,9 +190,9 @@ class Trainer:
         params = optax.apply_updates(
             state["params"], jax.tree.map(lambda u: -rate * u, updates)
         )
-        if hard:
+        if frozen:
             params = jax.tree_util.tree_map_with_path(
-                lambda path, new, old: old if _is_under(path, ENCODER) else new,
+                lambda path, new, old: old if _is_under(path, frozen) else new,
                 params,
                 state["params"],
             )
@@ -228,8 +231,10 @@ class Trainer:
         }
         return new, report
 
-    @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
-    def steps(self, state, data, rates, batch: int, size: int, hard: bool):
+    @partial(jax.jit, static_argnums=(0, 4, 5, 6, 7), donate_argnums=(1,))
+    def steps(
+        self, state, data, rates, batch: int, size: int, hard: bool, freeze: bool
+    ):
         """`len(rates)` updates in one compiled call.
 
         Args:
@@ -240,6 +245,7 @@ class Trainer:
             batch: crops a step.
             size: side of the crops.
             hard: encoder frozen, latents rounded hard.
+            freeze: the networks of `config.freeze` stay as they are.
 
         Returns:
             The state, and the means of loss, bpp, PSNR and gradient norm.
@@ -248,7 +254,7 @@ class Trainer:
 
         def body(state, inputs):
             rate, crops = inputs
-            return self._step(state, crops or data, rate, batch, size, hard)
+            return self._step(state, crops or data, rate, batch, size, hard, freeze)
 
         if rates.shape[0] == 1:
             return body(state, (rates[0], tuple(x[0] for x in streamed)))

@@ -15,6 +15,7 @@ config = TrainConfig(
     model=HyperpriorConfig(),
     data=("train", "train_extra"),
     held_out_of="train_extra",
+    freeze=("g_a", "g_s"),
     ema=0.99,
     branch=0.35,
 )
