@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -34,6 +35,7 @@ _formatter = functools.partial(
     argparse.RawDescriptionHelpFormatter, width=78, max_help_position=26
 )
 _PATIENCE = 1.0  # seconds before a wait is announced
+_WIPE = "\x1b[2K"  # of the terminal's row
 
 
 class UsageError(CodaxError):
@@ -133,13 +135,21 @@ class Reporter:
         self.json: bool = args.json
         self._quiet: bool = args.quiet
         self._verbose: int = args.verbose
+        self._wait_shown = threading.Event()
+
+    def _say(self, text: str) -> None:
+        """Prints a line for people, in the place of a wait that is on the screen."""
+        if self._wait_shown.is_set():
+            self._wait_shown.clear()
+            text = _WIPE + text
+        print(text, file=sys.stderr, flush=True)
 
     def result(self, line: str, fields: dict[str, Any]) -> None:
         """Reports one file done."""
         if self.json:
             print(json.dumps(fields), flush=True)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            self._say(line)
 
     def error(self, name: str, error: BaseException) -> None:
         """Reports one file that failed."""
@@ -148,19 +158,19 @@ class Reporter:
             traceback.print_exception(error)
         # An OSError of the file itself names it already.
         prefix = "" if text.startswith(f"{name}: ") else f"{name}: "
-        print(f"codax: {prefix}{text}", file=sys.stderr, flush=True)
+        self._say(f"codax: {prefix}{text}")
         if self.json:
             print(json.dumps({"input": name, "error": text}), flush=True)
 
     def note(self, text: str) -> None:
         """Says something that the user should know."""
         if not self._quiet:
-            print(f"codax: note: {text}", file=sys.stderr, flush=True)
+            self._say(f"codax: note: {text}")
 
     def detail(self, text: str) -> None:
         """Says something under -v only."""
         if self._verbose:
-            print(f"codax: {text}", file=sys.stderr, flush=True)
+            self._say(f"codax: {text}")
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -169,11 +179,12 @@ class Reporter:
         if self._quiet or not sys.stderr.isatty() or plain:
             yield
             return
-        shown = threading.Event()
 
         def show() -> None:
-            shown.set()
-            print(f"codax: {text} ...", end="\r", file=sys.stderr, flush=True)
+            self._wait_shown.set()
+            # Cut to one row, since only the last row of a longer text can be wiped.
+            row = f"codax: {text}"[: shutil.get_terminal_size().columns - 5]
+            print(f"{row} ...", end="\r", file=sys.stderr, flush=True)
 
         timer = threading.Timer(_PATIENCE, show)
         timer.daemon = True
@@ -183,5 +194,6 @@ class Reporter:
         finally:
             timer.cancel()
             timer.join()
-            if shown.is_set():
-                print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
+            if self._wait_shown.is_set():
+                self._wait_shown.clear()
+                print(_WIPE, end="\r", file=sys.stderr, flush=True)

@@ -225,6 +225,6 @@ def run_jobs(
     done = True
     for number, job in enumerate(jobs, 1):
         first = " (the first of a size is compiled)" if number == 1 else ""
-        with report.waiting(f"{doing} {number} of {len(jobs)}: {job.source}{first}"):
+        with report.waiting(f"{doing} {number} of {len(jobs)}{first}: {job.source}"):
             done &= guarded(job)
     return 0 if done else 1
