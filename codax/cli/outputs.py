@@ -114,7 +114,10 @@ def _check_targets(jobs: Sequence[Job]) -> None:
                 f"{job.target}; use -o or encode them apart"
             )
         if os.path.realpath(job.source) == os.path.realpath(job.target):
-            raise UsageError(f"{job.source}: input and output are the same file")
+            raise UsageError(
+                f"{job.source}: input and output are the same file; name another "
+                "output with -o"
+            )
         sources[job.target] = job.source
 
 
