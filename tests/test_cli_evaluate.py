@@ -75,6 +75,36 @@ def test_evaluate_skips_unreadable_pictures_with_a_count(folder, tmp_path, capsy
     assert "jpeg" in captured.out
 
 
+def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
+    folder, tmp_path, capsys, monkeypatch
+):
+    codec = fake_codec.install(monkeypatch, tmp_path / "checkpoints")
+    monkeypatch.setattr("codax.cli.runtime.prepare_jax", lambda device: None)
+    Image.new("RGB", (40, 30), (90, 90, 200)).save(folder / "p2.png")
+    compress = codec.compress
+
+    def failing(rgb, quality):
+        if rgb.shape == (30, 40, 3):
+            raise RuntimeError("out of luck")
+        return compress(rgb, quality)
+
+    codec.compress = failing
+    words = ["evaluate", folder, "--codecs", "fake-tiny,jpeg", "-o", tmp_path / "r"]
+    words += ["--metrics", "psnr", "--qualities", "10,40,70,85", "--bpp", 4]
+    assert run(*words, "--pictures", 3) == 1
+    captured = capsys.readouterr()
+    assert "p2.png: fake-tiny-v1 at 10: out of luck" in captured.err
+    assert "4 files failed" in captured.err
+    assert "psnr over 2 of 3 pictures" in captured.err
+    assert "fake-tiny-v1" in captured.out
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "4 files could not be made or decoded" in page
+    # The next run tries those again, and only those.
+    codec.compress, codec.calls = compress, 0
+    assert run(*words, "--pictures", 0) == 0
+    assert codec.calls == 4 + 1  # One more to warm up on the picture's size.
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

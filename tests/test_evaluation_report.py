@@ -106,6 +106,28 @@ def test_summary_with_too_few_points_has_a_reason_and_no_number(swept):
     assert "at least 4" in summary.reasons[0]
 
 
+def test_one_point_gives_a_message_and_a_page_without_a_number(swept, tmp_path):
+    rows = [row for row in swept[1].rows if row["quality"] == 60]
+    summaries = summarise(rows, "plain")
+    assert all(s.bd == {} and s.by_picture is None for s in summaries)
+    assert "has 1 usable points" in summaries[1].reasons[0]
+    figures = draw_plots(summaries, "plain")
+    assert set(figures) == {"rate_psnr", "rate_ms_ssim"}
+    write_report(
+        tmp_path / "page.html",
+        result=Sweep(rows=rows),
+        summaries=summaries,
+        anchor="plain",
+        conditions={},
+        figures=figures,
+        pictures=[],
+        bpp=1,
+    )
+    text = (tmp_path / "page.html").read_text()
+    assert "at least 4" in text
+    assert '"psnr_text": "none"' in text
+
+
 def test_summary_against_a_published_curve(swept):
     summary = summarise(swept[1].rows, "compressai/vtm")[0]
     assert summary.by_picture is None

@@ -128,7 +128,10 @@ def rate_time(
             name, (seconds, percent), (5, 4), textcoords="offset points", fontsize=8
         )
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    seconds_of = [seconds for seconds, _ in points.values()]
+    # Over many decades there is room for the powers of ten only.
+    few = not points or max(seconds_of) < 30 * min(seconds_of)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.25, y=0.12)
