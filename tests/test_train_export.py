@@ -2,20 +2,27 @@
 
 import functools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from safetensors.numpy import load as load_tensors
 from small_codecs import packed_codec, small_codec, small_config, synthetic
 
 from codax.codecs.families import FAMILIES
 from codax.codecs.trees import flatten
-from codax.codecs.weights import unpack_weights, write_checkpoint
+from codax.codecs.weights import (
+    read_checkpoint,
+    unpack_weights,
+    weights_hash,
+    write_checkpoint,
+)
 from codax.errors import ConfigError, ModelError
 from codax.train.config import TrainConfig
-from codax.train.export import check_estimate, codec_of
+from codax.train.export import check_estimate, codec_of, export_weights
 from codax.train.shipping import (
     export_run,
     next_version,
@@ -101,6 +108,43 @@ def test_a_run_starts_from_a_trunk_file_and_goes_on_counting(tmp_path):
     assert all(jax.tree.leaves(close))
     same = jax.tree.map(np.array_equal, joined["opt"], state["opt"])
     assert all(jax.tree.leaves(same))
+
+
+def test_a_checkpoint_shares_equal_networks_with_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("codax.train.export.count_kmac", lambda codec: {})
+    packed, card = packed_codec("factorized")
+    other = dict(packed)
+    other["g_s/leave/kernel"] = other["g_s/leave/kernel"] + np.float16(1)
+    full = card | {"name": "other-v1", "weights_hash": weights_hash(other).hex()}
+    write_checkpoint(tmp_path / "other-v1", other, full)
+    arrays = {f"ema/{path}": v for path, v in unpack_weights(packed).items()}
+    config = config_of("factorized")
+    codec = export_weights(arrays, config, tmp_path, share="other-v1")
+    assert codec.card["shared"]["from"] == "other-v1"
+    assert codec.card["shared"]["networks"] == ["g_a"]
+    folder = tmp_path / codec.name
+    assert read_checkpoint(folder)[0].keys() == packed.keys()
+    own = load_tensors((folder / "weights.safetensors").read_bytes())
+    assert {path.split("/")[0] for path in own} == {"g_s", "prior", "tables"}
+    changed = other | {"g_a/mean": np.zeros(3, np.float16)}
+    write_checkpoint(tmp_path / "other-v1", changed, full)
+    with pytest.raises(ModelError, match="other networks than it shares"):
+        read_checkpoint(folder)
+    shutil.rmtree(tmp_path / "other-v1")
+    with pytest.raises(ModelError, match="other-v1, which is missing"):
+        read_checkpoint(folder)
+
+
+def test_a_checkpoint_cannot_share_what_differs(tmp_path, monkeypatch):
+    monkeypatch.setattr("codax.train.export.count_kmac", lambda codec: {})
+    packed, card = packed_codec("factorized")
+    other = {path: v + 1 for path, v in packed.items() if path.startswith("g_")}
+    card |= {"name": "other-v1", "weights_hash": weights_hash(other).hex()}
+    write_checkpoint(tmp_path / "other-v1", other, card)
+    arrays = {f"ema/{path}": v for path, v in unpack_weights(packed).items()}
+    with pytest.raises(ModelError, match="nothing to share"):
+        export_weights(arrays, config_of("factorized"), tmp_path, share="other-v1")
+    assert not (tmp_path / "factorized-small-v1").exists()
 
 
 def test_a_run_starts_from_a_checkpoint(tmp_path):

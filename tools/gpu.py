@@ -331,7 +331,7 @@ def measure(args) -> None:
 
     def step(data):
         nonlocal state
-        state, report = trainer.steps(state, data, rates, batch, size, False, False)
+        state, report = trainer.steps(state, data, rates, batch, size, False)
         float(report["loss"])
         if config.optimizer == "soap" and int(state["step"]) % config.refresh < k:
             state["opt"] = refresh_bases(state["opt"])

@@ -43,6 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--default", action="store_true", help="the codec used when none is named"
     )
     parser.add_argument(
+        "--share",
+        metavar="NAME",
+        help="weights beside it whose equal networks are not stored again",
+    )
+    parser.add_argument(
         "--data",
         action="append",
         default=[],
@@ -90,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     _, held_out = run_pictures(config, args.data)
     pictures = centre_crops(held_out, 4, 512)
     with report.waiting("checking the estimate against files"):
-        codec = export_run(folder, config, target, pictures, version=version)
+        codec = export_run(
+            folder, config, target, pictures, version=version, share=args.share
+        )
     if args.default:
         set_default(target, codec.name)
     error = codec.card["estimate_error"]

@@ -5,6 +5,10 @@ A checkpoint is a folder with `card.json` and `weights.safetensors`, a flat map
 times 2**8), biases int32 (times 2**14), the quality embedding int16 (times 64); stored
 constants stay float32 and are dyadic. `tables/...` are the integer tables of the range
 coder.
+
+Codecs with the same transforms need them once: a card's `shared` names networks that
+lie in another folder beside this one, and their digest: `{"from": "quadtree-tiny-v2",
+"networks": ["g_a", "g_s"], "digest": "..."}`. The hash is that of the whole.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,8 @@ from codax.entropy.tables import (
 from codax.errors import ModelError
 
 __all__ = [
+    "digest",
+    "of_networks",
     "pack_tables",
     "pack_weights",
     "read_checkpoint",
@@ -174,16 +181,22 @@ def weights_hash(packed: Arrays) -> bytes:
     Four over everything that decides the latents (tables, integer weights, gains), two
     over the synthesis.
     """
-    exact, synthesis = hashlib.sha256(), hashlib.sha256()
+    decides = ("prior/", "tables/", "g_s/gain")
+    exact = {p: v for p, v in packed.items() if p.startswith(decides)}
+    synthesis = {
+        p: v for p, v in packed.items() if p.startswith("g_s") and p not in exact
+    }
+    return digest(exact)[:4] + digest(synthesis)[:2]
+
+
+def digest(packed: Arrays) -> bytes:
+    """SHA-256 of arrays with their paths and shapes, in order of their paths."""
+    found = hashlib.sha256()
     for path in sorted(packed):
         value = np.array(packed[path], order="C")
         little = value.astype(value.dtype.newbyteorder("<"))
-        data = path.encode() + str(value.shape).encode() + little.tobytes()
-        if path.startswith(("prior/", "tables/", "g_s/gain")):
-            exact.update(data)
-        elif path.startswith("g_s"):
-            synthesis.update(data)
-    return exact.digest()[:4] + synthesis.digest()[:2]
+        found.update(path.encode() + str(value.shape).encode() + little.tobytes())
+    return found.digest()
 
 
 def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None:
@@ -199,11 +212,32 @@ def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     """Reads a checkpoint folder.
 
     Returns:
-        The stored arrays and the card.
+        The stored arrays, with those shared with another checkpoint, and the card.
 
     Raises:
         ModelError: a file is missing, damaged or does not belong to the card.
     """
+    packed, card = _read_own(folder)
+    if "shared" in card:
+        other = folder.parent / card["shared"]["from"]
+        if not other.is_dir():
+            raise ModelError(f"{folder}: takes networks from {other}, which is missing")
+        found = of_networks(_read_own(other)[0], card["shared"]["networks"])
+        if digest(found).hex()[:16] != card["shared"]["digest"]:
+            raise ModelError(f"{folder}: {other} holds other networks than it shares")
+        packed |= found
+    if weights_hash(packed).hex() != card.get("weights_hash"):
+        raise ModelError(f"{folder}: the weights' hash differs from the card's")
+    return packed, card
+
+
+def of_networks(packed: Arrays, networks: Sequence[str]) -> Arrays:
+    """The arrays of some networks, such as `g_a`."""
+    return {path: v for path, v in packed.items() if path.split("/")[0] in networks}
+
+
+def _read_own(folder: Path) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays in the folder's own file, and its card."""
     try:
         card = json.loads((folder / "card.json").read_text())
         data = (folder / "weights.safetensors").read_bytes()
@@ -215,6 +249,4 @@ def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
         packed = load_tensors(data)
     except Exception as error:
         raise ModelError(f"{folder}: weights.safetensors is damaged") from error
-    if weights_hash(packed).hex() != card.get("weights_hash"):
-        raise ModelError(f"{folder}: the weights' hash differs from the card's")
     return packed, card

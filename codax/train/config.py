@@ -69,8 +69,8 @@ class TrainConfig:
     hard: float = 0.15
     """Last share of the branch in which the encoder is frozen and rounding is hard."""
     freeze: tuple[str, ...] = ()
-    """Networks that stay as they are on the trunk, such as `g_a` and `g_s` when a prior
-    is fitted to trained transforms; the branch moves all."""
+    """Networks that stay as they are, such as `g_a` and `g_s` when a prior is fitted to
+    trained transforms."""
     refresh: int = 10
     """Steps between refreshes of SOAP's bases."""
     exact: bool = True

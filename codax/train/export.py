@@ -14,8 +14,11 @@ import numpy as np
 from codax.codecs.codec import Codec
 from codax.codecs.families import family
 from codax.codecs.weights import (
+    digest,
+    of_networks,
     pack_tables,
     pack_weights,
+    read_checkpoint,
     scale_tables,
     static_tables,
     weights_hash,
@@ -104,6 +107,7 @@ def export_weights(
     *,
     version: int = 1,
     facts: Mapping[str, Any] | None = None,
+    share: str | None = None,
 ) -> Codec:
     """Writes a checkpoint folder and loads it back, which checks exactness.
 
@@ -113,12 +117,14 @@ def export_weights(
         folder: the folder's parent, usually `checkpoints`.
         version: N of `codec-preset-vN`.
         facts: further fields of the card (hours, data, results).
+        share: a checkpoint of the same parent, such as `quadtree-tiny-v2`: networks
+            that are equal there are not stored again.
 
     Returns:
         The codec, loaded from the new folder.
 
     Raises:
-        ModelError: the weights break a bound.
+        ModelError: the weights break a bound, or there is nothing to share.
     """
     packed = pack_codec(arrays)
     card = {**make_card(packed, config, version=version), **(facts or {})}
@@ -127,8 +133,32 @@ def export_weights(
     card["parameters"] = int(
         sum(v.size for k, v in packed.items() if not k.startswith("tables/"))
     )
+    if share is not None:
+        names = _equal_networks(packed, read_checkpoint(folder / share)[0])
+        if not names:
+            raise ModelError(f"{share}: no network equals this run's; nothing to share")
+        known = of_networks(packed, names)
+        packed = {path: v for path, v in packed.items() if path not in known}
+        card["shared"] = {
+            "from": share,
+            "networks": names,
+            "digest": digest(known).hex()[:16],
+        }
     write_checkpoint(folder / card["name"], packed, card)
     return Codec.from_folder(folder / card["name"])
+
+
+def _equal_networks(packed: Arrays, other: Arrays) -> list[str]:
+    """Networks whose arrays are the same in both."""
+    names = sorted({path.split("/")[0] for path in packed} - {"prior", "tables"})
+    found = []
+    for name in names:
+        mine, theirs = (of_networks(dict(arrays), [name]) for arrays in (packed, other))
+        if mine.keys() == theirs.keys() and all(
+            np.array_equal(value, theirs[path]) for path, value in mine.items()
+        ):
+            found.append(name)
+    return found
 
 
 def count_kmac(codec: Codec) -> dict[str, float]:

@@ -300,8 +300,6 @@ class _Runner:
         branch = phase == "branch"
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
-        # Not compiled apart where it makes no difference.
-        freeze = bool(config.freeze) and not branch
         step = self.reported = int(state["step"])
         if branch:
             box.begin_branch(step)
@@ -314,9 +312,7 @@ class _Runner:
             rates = jnp.asarray([box.rate(phase, step + i) for i in range(k)])
             hard = box.hard(phase, step)
             data = self.data or (np.stack([next(crops) for _ in range(k)]),)
-            state, report = self.trainer.steps(
-                state, data, rates, batch, size, hard, freeze
-            )
+            state, report = self.trainer.steps(state, data, rates, batch, size, hard)
             report = {name: float(value) for name, value in report.items()}
             if config.optimizer == "soap" and (
                 step == box.first
@@ -325,7 +321,7 @@ class _Runner:
                 state["opt"] = refresh_bases(state["opt"])
             step += k
             spent = time.monotonic() - begin
-            program = (k, batch, size, hard, freeze)
+            program = (k, batch, size, hard)
             fresh = program not in self.compiled
             self.compiled.add(program)
             (box.clock.add_whole if fresh else box.clock.add)(spent)

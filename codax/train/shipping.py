@@ -31,6 +31,7 @@ def export_run(
     pictures: Sequence[np.ndarray],
     *,
     version: int,
+    share: str | None = None,
 ) -> Codec:
     """Writes the checkpoint folder of a run.
 
@@ -41,6 +42,7 @@ def export_run(
         pictures: held-out uint8[H W 3], sides multiples of 64, on which the estimate of
             training is compared with real streams.
         version: N of `codec-preset-vN`.
+        share: a checkpoint beside it whose networks are not stored again where equal.
 
     Returns:
         The codec, loaded from the new folder.
@@ -61,7 +63,9 @@ def export_run(
         "estimate_error": round(worst, 5),
         "previous": _previous(folder, config, version),
     }
-    return export_weights(arrays, config, folder, version=version, facts=facts)
+    return export_weights(
+        arrays, config, folder, version=version, facts=facts, share=share
+    )
 
 
 def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:

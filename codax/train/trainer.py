@@ -145,12 +145,10 @@ class Trainer:
         )
         return jnp.mean(losses * weights), (losses, parts)
 
-    def _step(
-        self, state: State, data, rate, batch, size, hard, freeze
-    ) -> tuple[State, Any]:
+    def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
         """One update. Randomness is keyed by seed and step alone."""
         config = self.config
-        frozen = ENCODER if hard else config.freeze if freeze else ()
+        frozen = config.freeze + (ENCODER if hard else ())
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
         if len(data) > 1:
@@ -200,9 +198,7 @@ class Trainer:
         # from the optimiser's start: weights to start from came with older steps.
         count = optax.tree_utils.tree_get(state["opt"], "count")
         decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
-        ema = jax.tree.map(
-            lambda e, p: decay * e + (1 - decay) * p, state["ema"], params
-        )
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
         keep = lambda new, old: jax.tree.map(  # noqa: E731
             lambda a, b: jnp.where(good, a, b), new, old
         )
@@ -231,10 +227,8 @@ class Trainer:
         }
         return new, report
 
-    @partial(jax.jit, static_argnums=(0, 4, 5, 6, 7), donate_argnums=(1,))
-    def steps(
-        self, state, data, rates, batch: int, size: int, hard: bool, freeze: bool
-    ):
+    @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
+    def steps(self, state, data, rates, batch: int, size: int, hard: bool):
         """`len(rates)` updates in one compiled call.
 
         Args:
@@ -245,7 +239,6 @@ class Trainer:
             batch: crops a step.
             size: side of the crops.
             hard: encoder frozen, latents rounded hard.
-            freeze: the networks of `config.freeze` stay as they are.
 
         Returns:
             The state, and the means of loss, bpp, PSNR and gradient norm.
@@ -254,7 +247,7 @@ class Trainer:
 
         def body(state, inputs):
             rate, crops = inputs
-            return self._step(state, crops or data, rate, batch, size, hard, freeze)
+            return self._step(state, crops or data, rate, batch, size, hard)
 
         if rates.shape[0] == 1:
             return body(state, (rates[0], tuple(x[0] for x in streamed)))

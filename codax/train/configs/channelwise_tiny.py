@@ -1,9 +1,11 @@
-r"""channelwise-tiny: the prior of `channelwise` behind the flagship's transforms.
+"""channelwise-tiny: the prior of `channelwise` behind the flagship's transforms.
 
-    codax train channelwise-tiny --minutes 25 -o runs/channelwise-tiny \
-        --init checkpoints/trunk/quadtree-tiny.npz
+    codax train channelwise-tiny --init quadtree-tiny --minutes 25 -o runs/tiny
+    codax export runs/tiny channelwise-tiny --share quadtree-tiny-v2
 
-Shows what this prior is worth beside the others: see RESULTS.md.
+The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
+compared, and each ships once.
+For the figures see RESULTS.md.
 """
 
 from codax.codecs.channelwise import ChannelwiseConfig

@@ -1,9 +1,11 @@
-r"""factorized-tiny: the prior of `factorized` behind the flagship's transforms.
+"""factorized-tiny: the prior of `factorized` behind the flagship's transforms.
 
-    codax train factorized-tiny --minutes 25 -o runs/factorized-tiny \
-        --init checkpoints/trunk/quadtree-tiny.npz
+    codax train factorized-tiny --init quadtree-tiny --minutes 25 -o runs/tiny
+    codax export runs/tiny factorized-tiny --share quadtree-tiny-v2
 
-Shows what this prior is worth beside the others: see RESULTS.md.
+The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
+compared, and each ships once.
+For the figures see RESULTS.md.
 """
 
 from codax.codecs.factorized import FactorizedConfig

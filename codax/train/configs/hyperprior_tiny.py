@@ -1,9 +1,11 @@
-r"""hyperprior-tiny: the prior of `hyperprior` behind the flagship's transforms.
+"""hyperprior-tiny: the prior of `hyperprior` behind the flagship's transforms.
 
-    codax train hyperprior-tiny --minutes 25 -o runs/hyperprior-tiny \
-        --init checkpoints/trunk/quadtree-tiny.npz
+    codax train hyperprior-tiny --init quadtree-tiny --minutes 25 -o runs/tiny
+    codax export runs/tiny hyperprior-tiny --share quadtree-tiny-v2
 
-Shows what this prior is worth beside the others: see RESULTS.md.
+The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
+compared, and each ships once.
+For the figures see RESULTS.md.
 """
 
 from codax.codecs.hyperprior import HyperpriorConfig
