@@ -34,7 +34,8 @@ def float_twin(codec: Codec) -> Codec:
 
         return replace(step, network=network)
 
-    codec._steps = tuple(twin(step) for step in codec._steps)
+    kind = type(codec.model.prior)
+    kind.steps = tuple(twin(step) for step in kind.steps)
     return codec
 
 
