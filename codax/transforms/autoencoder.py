@@ -51,6 +51,10 @@ __all__ = [
 QUALITY_ANCHORS = 14
 QUALITY_SPACING = 16
 PIXEL_SCALE = 1.0 / 64.0
+LATENT_HEAD, PIXEL_HEAD = 0.25, 2.0
+"""Latent steps and pixel levels in a unit of the last layers. A step of the optimiser
+moves a weight by some 0.003; in larger units it would move the output by more than it
+is worth, and the networks learn to switch themselves off."""
 LMBDA_LOW, LMBDA_HIGH = 0.0008, 0.25
 
 
@@ -103,6 +107,9 @@ class TransformWidths:
     """Blocks of the synthesis at 1/16."""
     synthesis_fine: int = 4
     """Blocks of the synthesis at 1/8."""
+    linear_heads: bool = True
+    """The last layers read the features as they are, in the units above. False, as in
+    weights before `quadtree-tiny-v3`: behind an activation, in which they died."""
 
     @property
     def analysis_halo(self) -> int:
@@ -167,6 +174,7 @@ class Analysis(nnx.Module):
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
         self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=0.0)
+        self.linear_heads = widths.linear_heads
 
     def __call__(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -190,8 +198,10 @@ class Analysis(nnx.Module):
         fine_extent = None if extent is None else 2 * extent
         f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
         f = self.coarse(self.down(space_to_depth(f, 2)), extent)
-        f = hard_wsilu(f) * _interpolate(self.coarse_quality[...], quality)
-        return linear * self.gain(quality) + self.leave(f)
+        f = f if self.linear_heads else hard_wsilu(f)
+        change = self.leave(f * _interpolate(self.coarse_quality[...], quality))
+        unit = LATENT_HEAD if self.linear_heads else 1.0
+        return linear * self.gain(quality) + change * unit
 
 
 class Synthesis(nnx.Module):
@@ -214,6 +224,7 @@ class Synthesis(nnx.Module):
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
         self.leave = Dense(widths.fine, 192, rngs=rngs, gain=0.0)
+        self.linear_heads = widths.linear_heads
 
     def __call__(
         self, y: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -235,9 +246,10 @@ class Synthesis(nnx.Module):
         f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
         f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
         f = self.fine(f, None if extent is None else 2 * extent)
-        f = hard_wsilu(f) * _interpolate(self.fine_quality[...], quality)
-        out = linear + self.leave(f) / PIXEL_SCALE
-        return depth_to_space(out, 8) + self.mean[...]
+        f = f if self.linear_heads else hard_wsilu(f)
+        change = self.leave(f * _interpolate(self.fine_quality[...], quality))
+        unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
+        return depth_to_space(linear + change * unit, 8) + self.mean[...]
 
 
 class HyperAnalysis(nnx.Module):
