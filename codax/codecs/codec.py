@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -18,7 +17,7 @@ from codax.codecs import order
 from codax.codecs.families import family
 from codax.codecs.order import State, Step, SymbolSink
 from codax.codecs.tiles import BUCKETS, check_buckets, run_tiles
-from codax.codecs.trees import fill_model, read_config
+from codax.codecs.trees import abstract_model, fill_model, read_config
 from codax.codecs.weights import (
     read_checkpoint,
     unpack_tables,
@@ -79,8 +78,7 @@ class Codec:
         self.weights_hash = weights_hash(packed)
         self.buckets = buckets
         self.config = read_config(kind.config, card["config"])
-        model = nnx.eval_shape(lambda: kind.networks(self.config, rngs=nnx.Rngs(0)))
-        self._graph, shapes = nnx.split(model)
+        self._graph, shapes = abstract_model(kind.networks, self.config)
         self._state = fill_model(shapes, unpack_weights(packed))
         prior = self.model.prior
         prior.check_exact()
@@ -106,6 +104,11 @@ class Codec:
     def model(self) -> Any:
         """The networks, an `nnx` module."""
         return nnx.merge(self._graph, self._state)
+
+    @cached_property
+    def _leaves(self) -> tuple[list[jax.Array], Any]:
+        """The state's arrays as a list: a call of JAX takes it apart in no time."""
+        return jax.tree.flatten(self._state)
 
     # The public face: whole files.
 
@@ -329,15 +332,17 @@ class Codec:
         }
 
     def _compiled(self, name: str, function):
-        """A jitted function of (state, *arrays), kept by name."""
+        """A jitted function of (model, *arrays), kept by name."""
+        leaves, structure = self._leaves
         if name not in self._jitted:
 
-            def call(state, *args):
+            def call(leaves, *args):
+                state = jax.tree.unflatten(structure, leaves)
                 return function(nnx.merge(self._graph, state), *args)
 
             self._jitted[name] = jax.jit(call)
         jitted = self._jitted[name]
-        return lambda *args: jitted(self._state, *args)
+        return lambda *args: jitted(leaves, *args)
 
     def _runner(self, grid: tuple[int, int], quality: int, *, oracle: bool = False):
         """Evaluates steps on whole arrays, in buckets or tiles."""
@@ -441,8 +446,3 @@ def _grid(height: int, width: int) -> tuple[int, int]:
 def _padded(grid: tuple[int, int]) -> tuple[int, int]:
     """A grid with sides that the grid at 1/64 divides."""
     return ceil(grid[0] / 4) * 4, ceil(grid[1] / 4) * 4
-
-
-def config_fields(config: Any) -> dict[str, Any]:
-    """A codec's configuration for its card."""
-    return dataclasses.asdict(config)
