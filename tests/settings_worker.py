@@ -34,8 +34,10 @@ def float_twin(codec: Codec) -> Codec:
 
         return replace(step, network=network)
 
-    kind = type(codec.model.prior)
-    kind.steps = tuple(twin(step) for step in kind.steps)
+    prior = codec.model.prior
+    steps = tuple(twin(step) for step in prior.steps)
+    # A class of its own, since other codecs share the prior's.
+    prior.__class__ = type("FloatTwin", (type(prior),), {"steps": steps})
     return codec
 
 

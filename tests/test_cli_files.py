@@ -288,7 +288,7 @@ def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys
     assert "encoding 1 of 1" not in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(["encode", "photo.png", "-f"]) == 0
-    assert "encoding 1 of 1: photo.png (the first of a size is compiled)" in (
+    assert "encoding 1 of 1 (the first of a size is compiled): photo.png" in (
         capsys.readouterr().err
     )
     assert main(["encode", "photo.png", "-f", "--quiet"]) == 0
