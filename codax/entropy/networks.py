@@ -93,23 +93,19 @@ class PhaseDense(nnx.Module):
         cells = x.reshape(n, h // 2, 2, w // 2, 2, c)
         rows = []
         for i in range(2):
-            row = []
-            for j in range(2):
-                total = jnp.dot(
-                    cells[:, :, i, :, j], kernel[2 * i + j], precision="highest"
-                )
-                row.append(
-                    finish_exact(
-                        total,
-                        self.bias[2 * i + j],
-                        self.shift,
-                        (-self.limit, self.limit),
-                        exact,
-                        None,
-                    )
-                )
+            row = [
+                jnp.dot(cells[:, :, i, :, j], kernel[2 * i + j], precision="highest")
+                for j in range(2)
+            ]
             rows.append(jnp.stack(row, 3))
-        out = jnp.stack(rows, 2).reshape(n, h, w, -1)
+        out = finish_exact(
+            jnp.stack(rows, 2),
+            self.bias[...].reshape(2, 1, 2, -1),
+            self.shift,
+            (-self.limit, self.limit),
+            exact,
+            None,
+        ).reshape(n, h, w, -1)
         return grid_mask(out, extent)
 
 
