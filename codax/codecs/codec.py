@@ -82,9 +82,8 @@ class Codec:
         self._state = fill_model(shapes, unpack_weights(packed))
         prior = self.model.prior
         prior.check_exact()
-        self._steps: tuple[Step, ...] = prior.steps
         transforms = self.config.transforms
-        halos = [step.halo for step in self._steps]
+        halos = [step.halo for step in prior.steps]
         halos += [transforms.analysis_halo + SIDE_HALO, transforms.synthesis_halo]
         check_buckets(buckets, max(halos))
         self._channels, self._strides = prior.channels, prior.strides
@@ -217,7 +216,7 @@ class Codec:
         meter = CostMeter()
         self._encode(rgb, quality, meter)
         extents = self._extents(*rgb.shape[:2])
-        coded = [step for step in self._steps if step.coded]
+        coded = [step for step in self.model.prior.steps if step.coded]
         return {
             step.name: bits.reshape(*extents[step.target], -1).sum(-1)
             for step, bits in zip(coded, meter.bits, strict=True)

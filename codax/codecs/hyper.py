@@ -34,7 +34,7 @@ from codax.entropy.tables import (
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
 
-__all__ = ["HYPER_STEPS", "STEP_HALO", "HyperConfig", "HyperPrior", "around"]
+__all__ = ["HYPER_STEPS", "STEP_HALO", "HyperConfig", "HyperPrior", "around", "head"]
 
 STEP_HALO = 4
 """How far, in cells of 1/16, a step of y looks: so many blocks may follow another."""

@@ -158,11 +158,10 @@ def encode(
         sink: takes the symbols of each coding step in turn.
     """
 
-    def code(step: Step, heads: list[np.ndarray], own: Any) -> np.ndarray:
+    def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = prior.sources[step.target]
-        value = step.take(latents[step.target])[own]
-        symbols = source.symbols(value, heads)
-        index = source.index(heads, symbols.shape)
+        symbols = source.symbols(step.take(latents[step.target])[own], heads)
+        index = source.index(heads, shape)
         sink.put(symbols.ravel(), index.ravel(), tables[step.target])
         return source.kept(symbols, heads)
 
@@ -196,9 +195,8 @@ def decode(
     """
     coder = SymbolDecoder(stream)
 
-    def code(step: Step, heads: list[np.ndarray], own: Any) -> np.ndarray:
+    def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = prior.sources[step.target]
-        shape = step.take(np.empty(shapes[step.target], np.float32))[own].shape
         index = source.index(heads, shape)
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
         return source.kept(symbols, heads)
@@ -211,9 +209,9 @@ def _walk(
     run: Run,
     shapes: Mapping[str, tuple[int, ...]],
     extents: Mapping[str, tuple[int, int]],
-    code: Callable[[Step, list[np.ndarray], Any], np.ndarray],
+    code: Callable[[Step, list[np.ndarray], Any, tuple[int, ...]], np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Walks the order; `code` codes the picture's own part of each step."""
+    """Walks the order; `code` codes the picture's own part of each step, of a shape."""
     state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     for step in prior.steps:
         heads = run(step, state) if step.network is not None else ()
@@ -223,6 +221,7 @@ def _walk(
         rows, columns = extents[step.target]
         own = np.s_[0, :rows, :columns]
         values = np.zeros_like(step.take(state[step.target]))
-        values[own] = code(step, [head[own] for head in heads], own)
+        own_heads = [head[own] for head in heads]
+        values[own] = code(step, own_heads, own, values[own].shape)
         state[step.target] = step.put(state[step.target], values)
     return {name: state[name] for name in shapes}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +231,7 @@ def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     return packed, card
 
 
-def of_networks(packed: Arrays, networks: Sequence[str]) -> Arrays:
+def of_networks(packed: Mapping[str, np.ndarray], networks: Sequence[str]) -> Arrays:
     """The arrays of some networks, such as `g_a`."""
     return {path: v for path, v in packed.items() if path.split("/")[0] in networks}
 

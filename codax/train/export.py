@@ -151,14 +151,11 @@ def export_weights(
 def _equal_networks(packed: Arrays, other: Arrays) -> list[str]:
     """Networks whose arrays are the same in both."""
     names = sorted({path.split("/")[0] for path in packed} - {"prior", "tables"})
-    found = []
-    for name in names:
-        mine, theirs = (of_networks(dict(arrays), [name]) for arrays in (packed, other))
-        if mine.keys() == theirs.keys() and all(
-            np.array_equal(value, theirs[path]) for path, value in mine.items()
-        ):
-            found.append(name)
-    return found
+    return [
+        name
+        for name in names
+        if digest(of_networks(packed, [name])) == digest(of_networks(other, [name]))
+    ]
 
 
 def count_kmac(codec: Codec) -> dict[str, float]:

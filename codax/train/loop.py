@@ -321,9 +321,8 @@ class _Runner:
                 state["opt"] = refresh_bases(state["opt"])
             step += k
             spent = time.monotonic() - begin
-            program = (k, batch, size, hard)
-            fresh = program not in self.compiled
-            self.compiled.add(program)
+            fresh = (k, batch, size, hard) not in self.compiled
+            self.compiled.add((k, batch, size, hard))
             (box.clock.add_whole if fresh else box.clock.add)(spent)
             state["seconds"] = state["seconds"] + spent
             report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}

@@ -153,8 +153,10 @@ class Trainer:
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
         if len(data) > 1:
             flat, offsets, heights, widths = data
-            pictures = (flat, offsets, heights, widths)
-            x = crop_batch(*pictures, crop_key, batch, size, config.rescale)
+            rescale = config.rescale
+            x = crop_batch(
+                flat, offsets, heights, widths, crop_key, batch, size, rescale
+            )
         else:
             (x,) = data
         x = self._share_out(x)

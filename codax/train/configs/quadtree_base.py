@@ -3,7 +3,7 @@ r"""quadtree-base: the flagship's larger preset, for an accelerator.
     codax train quadtree-base --minutes 25 --set batch=64 --set steps_per_call=20 \
         -o runs/quadtree-base
 
-Not trained yet: on two cores a step takes minutes; `tools/gpu.py` has the whole plan.
+Not trained yet: its hours are an accelerator's. `tools/gpu.py` has the whole plan.
 """
 
 from codax.codecs.quadtree import QuadtreeConfig
