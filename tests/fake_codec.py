@@ -38,6 +38,8 @@ class FakeCodec:
     name = "fake-tiny-v1"
     codec_id = 250
     weights_hash = b"fake01"
+    qualities = (0, 100)
+    lossless = False
 
     def __init__(self):
         self.calls = 0

@@ -172,6 +172,7 @@ def test_warm_up_runs_once_for_each_size(folder, tmp_path):
     class Codec:
         name = "quadtree-tiny-v1"
         weights_hash = bytes(6)
+        qualities = (0, 100)
 
         def encode(self, picture, quality=75):
             calls.append((picture.size, quality))

@@ -21,6 +21,8 @@ from codax.transforms.autoencoder import (
 __all__ = ["Autoencoder"]
 
 MIDDLE_QUALITY = 100.0
+SIDE_HALO = 4
+"""Cells that the hyper-analysis looks beyond the analysis."""
 
 
 class Autoencoder(nnx.Module):
@@ -28,6 +30,8 @@ class Autoencoder(nnx.Module):
 
     Attributes:
         synthesis_reads: the latents that `synthesis` needs.
+        analysis_halo: cells of 1/16 that `analysis` looks beyond its own.
+        synthesis_halo: the same of `synthesis`.
         g_a: picture to y.
         g_s: decoded y to picture.
         h_a: y to z; absent in codecs without side information.
@@ -58,6 +62,8 @@ class Autoencoder(nnx.Module):
         self.g_a = Analysis(transforms, rngs=rngs)
         self.g_s = Synthesis(transforms, rngs=rngs)
         self.has_side, self.has_residual = hyper is not None, residual > 0
+        self.analysis_halo = transforms.analysis_halo + SIDE_HALO * self.has_side
+        self.synthesis_halo = transforms.synthesis_halo
         if hyper is not None:
             self.h_a = HyperAnalysis(transforms.latents, *hyper, rngs=rngs)
         if residual:

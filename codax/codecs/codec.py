@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from PIL import Image
 
 from codax.codecs import order
 from codax.codecs.families import family
-from codax.codecs.order import State, Step, SymbolSink
-from codax.codecs.tiles import BUCKETS, check_buckets, run_tiles
+from codax.codecs.order import SymbolSink
+from codax.codecs.running import Networks
+from codax.codecs.tiles import BUCKETS
 from codax.codecs.trees import abstract_model, fill_model, read_config
 from codax.codecs.weights import (
     read_checkpoint,
@@ -25,16 +22,10 @@ from codax.codecs.weights import (
     weights_hash,
 )
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
-from codax.entropy.oracle import evaluate
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.errors import FormatError
 
 __all__ = ["Codec"]
-
-CELL = 16
-"""Pixels of a side of a cell of the latent grid."""
-SIDE_HALO = 4
-"""Cells that the hyper-analysis looks beyond the analysis."""
 
 
 class Codec:
@@ -51,6 +42,10 @@ class Codec:
         card: the checkpoint's card.
         codec_id: the family's byte in files.
         weights_hash: the six bytes in files.
+        qualities: the lowest and the highest that it supports, within 0..100.
+        lossless: whether decoded pictures equal what was encoded.
+        config: the family's configuration.
+        model: the networks, an `nnx` module.
     """
 
     def __init__(
@@ -75,39 +70,25 @@ class Codec:
         self.card = card
         self.name: str = card["name"]
         self.codec_id = kind.codec_id
+        self.qualities, self.lossless = kind.qualities, kind.lossless
         self.weights_hash = weights_hash(packed)
-        self.buckets = buckets
         self.config = read_config(kind.config, card["config"])
-        self._graph, shapes = abstract_model(kind.networks, self.config)
-        self._state = fill_model(shapes, unpack_weights(packed))
+        graph, shapes = abstract_model(kind.networks, self.config)
+        state = fill_model(shapes, unpack_weights(packed))
+        self._networks = Networks(graph, state, buckets)
+        self.model = self._networks.model
         prior = self.model.prior
         prior.check_exact()
-        transforms = self.config.transforms
-        halos = [step.halo for step in prior.steps]
-        halos += [transforms.analysis_halo + SIDE_HALO, transforms.synthesis_halo]
-        check_buckets(buckets, max(halos))
-        self._channels, self._strides = prior.channels, prior.strides
         self._sets = {
             target: unpack_tables(packed, source.tables)
             for target, source in prior.sources.items()
         }
-        self._jitted: dict[Any, Any] = {}
 
     @classmethod
     def from_folder(cls, folder: Path, **options: Any) -> Codec:
         """Loads a checkpoint folder; raises ModelError if it cannot be used."""
         packed, card = read_checkpoint(folder)
         return cls(packed, card, **options)
-
-    @cached_property
-    def model(self) -> Any:
-        """The networks, an `nnx` module."""
-        return nnx.merge(self._graph, self._state)
-
-    @cached_property
-    def _leaves(self) -> tuple[list[jax.Array], Any]:
-        """The state's arrays as a list: a call of JAX takes it apart in no time."""
-        return jax.tree.flatten(self._state)
 
     # The public face: whole files.
 
@@ -215,7 +196,7 @@ class Codec:
         """
         meter = CostMeter()
         self._encode(rgb, quality, meter)
-        extents = self._extents(*rgb.shape[:2])
+        extents = self._networks.extents(*rgb.shape[:2])
         coded = [step for step in self.model.prior.steps if step.coded]
         return {
             step.name: bits.reshape(*extents[step.target], -1).sum(-1)
@@ -225,12 +206,11 @@ class Codec:
     def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> None:
         """Walks the coding order for a picture, its symbols going to a sink."""
         height, width = rgb.shape[:2]
-        grid = _grid(height, width)
         order.encode(
             self.model.prior,
-            self._runner(grid, quality),
-            self._analyse(rgb, quality, grid),
-            self._extents(height, width),
+            self._networks.steps(height, width, quality),
+            self._networks.analyse(rgb, quality),
+            self._networks.extents(height, width),
             self._tables(quality),
             sink,
         )
@@ -260,7 +240,7 @@ class Codec:
             FormatError: the stream is damaged.
         """
         latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
-        return self._synthesise(latents, height, width, quality)
+        return self._networks.synthesise(latents, height, width, quality)
 
     def decode_latents(
         self,
@@ -286,19 +266,13 @@ class Codec:
         Raises:
             FormatError: the stream is damaged.
         """
-        grid = _grid(height, width)
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
-        extents = self._extents(height, width)
-        rows, columns = _padded(grid)
-        shapes = {
-            name: (1, int(rows * s), int(columns * s), self._channels[name])
-            for name, s in self._coded_strides.items()
-        }
+        extents = self._networks.extents(height, width)
         found = order.decode(
             self.model.prior,
-            self._runner(grid, quality, oracle=oracle),
-            shapes,
+            self._networks.steps(height, width, quality, oracle=oracle),
+            self._networks.shapes(height, width),
             extents,
             self._tables(quality),
             stream,
@@ -308,20 +282,6 @@ class Codec:
             for name, value in found.items()
         }
 
-    # How the networks are run.
-
-    @property
-    def _coded_strides(self) -> dict[str, float]:
-        """Of the arrays that are coded, cells per cell of 1/16."""
-        return {name: self._strides[name] for name in self._sets}
-
-    def _extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
-        """Of the arrays that are coded, the rows and columns of the picture's own."""
-        return {
-            name: (ceil(height * s / CELL), ceil(width * s / CELL))
-            for name, s in self._coded_strides.items()
-        }
-
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""
         anchor = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
@@ -329,119 +289,3 @@ class Codec:
             target: sets[anchor if len(sets) > 1 else 0]
             for target, sets in self._sets.items()
         }
-
-    def _compiled(self, name: str, function):
-        """A jitted function of (model, *arrays), kept by name."""
-        leaves, structure = self._leaves
-        if name not in self._jitted:
-
-            def call(leaves, *args):
-                state = jax.tree.unflatten(structure, leaves)
-                return function(nnx.merge(self._graph, state), *args)
-
-            self._jitted[name] = jax.jit(call)
-        jitted = self._jitted[name]
-        return lambda *args: jitted(leaves, *args)
-
-    def _runner(self, grid: tuple[int, int], quality: int, *, oracle: bool = False):
-        """Evaluates steps on whole arrays, in buckets or tiles."""
-        q = np.array([quality], np.int32)
-
-        def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
-            network = step.network
-            if network is None:
-                raise ValueError(f"step {step.name} has static tables, no network")
-
-            def by_oracle(*args):
-                prior = self.model.prior
-                return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
-
-            def by_xla(*args):
-                call = self._compiled(step.name, lambda m, *a: network(m.prior, *a))
-                return call(*args[:-1], q, args[-1])
-
-            inputs = [(state[name], self._strides[name]) for name in step.reads]
-            widths = self.model.prior.output_channels(step)
-            stride = self._strides[step.target]
-            rows, columns = (int(side * stride) for side in _padded(grid))
-            outputs = [np.zeros((1, rows, columns, c), np.float32) for c in widths]
-            run_tiles(
-                by_oracle if oracle else by_xla,
-                inputs,
-                [(a, stride) for a in outputs],
-                grid,
-                step.halo,
-                self.buckets,
-            )
-            return tuple(outputs)
-
-        return run
-
-    def _analyse(
-        self, rgb: np.ndarray, quality: int, grid: tuple[int, int]
-    ) -> dict[str, np.ndarray]:
-        q = np.array([quality], np.int32)
-        call = self._compiled(
-            "analysis",
-            lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
-        )
-        rows, columns = _padded(grid)
-        outputs = {
-            name: np.zeros(
-                (1, int(rows * s), int(columns * s), self._channels[name]), np.float32
-            )
-            for name, s in self._coded_strides.items()
-        }
-
-        def network(window, extent):
-            found = call(window, q, extent)
-            return tuple(found[name] for name in outputs)
-
-        run_tiles(
-            network,
-            [(rgb[None], float(CELL))],
-            [(outputs[name], s) for name, s in self._coded_strides.items()],
-            grid,
-            self.config.transforms.analysis_halo + SIDE_HALO,
-            self.buckets,
-            edge=True,
-        )
-        return outputs
-
-    def _synthesise(
-        self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
-    ) -> np.ndarray:
-        q = np.array([quality], np.int32)
-        names = self.model.synthesis_reads
-        units = [self.model.prior.sources[name].unit for name in names]
-
-        def function(model, *args):
-            *kept, q, extent = args
-            steps = {
-                name: value.astype(jnp.float32) / unit
-                for name, value, unit in zip(names, kept, units, strict=True)
-            }
-            x = model.synthesis(steps, q, extent)
-            return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
-
-        call = self._compiled("synthesis", function)
-        out = np.zeros((1, height, width, 3), np.uint8)
-        run_tiles(
-            lambda *args: call(*args[:-1], q, args[-1]),
-            [(latents[name][None], self._strides[name]) for name in names],
-            [(out, float(CELL))],
-            _grid(height, width),
-            self.config.transforms.synthesis_halo,
-            self.buckets,
-        )
-        return out[0]
-
-
-def _grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the latent grid."""
-    return ceil(height / CELL), ceil(width / CELL)
-
-
-def _padded(grid: tuple[int, int]) -> tuple[int, int]:
-    """A grid with sides that the grid at 1/64 divides."""
-    return ceil(grid[0] / 4) * 4, ceil(grid[1] / 4) * 4

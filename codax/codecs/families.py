@@ -23,11 +23,15 @@ class Family:
         codec_id: the byte in a file's header; never reused.
         config: its configuration, a frozen dataclass.
         networks: makes its module, `networks(config, rngs=...)`.
+        qualities: the lowest and the highest that it supports, within 0..100.
+        lossless: whether decoded pictures equal what was encoded.
     """
 
     codec_id: int
     config: type[Any]
     networks: Callable[..., Any]
+    qualities: tuple[int, int] = (0, 100)
+    lossless: bool = False
 
 
 FAMILIES: dict[str, Family] = {

@@ -44,7 +44,8 @@ def encode_image(
         codec: what codes the samples.
         image: a Pillow picture, an array as `pictures.from_image` takes, or a
             `Picture` taken apart before.
-        quality: 0..100, rounded to half steps; 75 if neither it nor a target is given.
+        quality: what the codec supports within 0..100, rounded to half steps; 75, or
+            the nearest to it, if neither it nor a target is given.
         target_bpp: bits of the whole file per pixel, at most.
         target_size: bytes of the whole file, at most.
         target_psnr: dB over the decoded 8-bit samples, at least.
@@ -60,7 +61,7 @@ def encode_image(
             quality reaches.
         ConfigError: a value out of range, or more than one aim.
     """
-    half_steps = _half_steps(quality, target_bpp, target_size, target_psnr)
+    half_steps = _half_steps(codec, quality, target_bpp, target_size, target_psnr)
     if metadata not in METADATA:
         raise ConfigError(
             f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
@@ -94,9 +95,9 @@ def encode_image(
     if half_steps is not None:
         return file_at(half_steps)
     if target_psnr is not None:
-        return file_at(_lowest_reaching(psnr_at, target_psnr))
+        return file_at(_lowest_reaching(codec, psnr_at, target_psnr))
     limit = target_size or math.floor((target_bpp or 0) * width * height / 8)
-    return file_at(_highest_within(lambda trial: len(file_at(trial)), limit))
+    return file_at(_highest_within(codec, lambda trial: len(file_at(trial)), limit))
 
 
 def decode_image(
@@ -175,6 +176,7 @@ def _wrong_weights(file: Container, codec: Codec) -> ModelError:
 
 
 def _half_steps(
+    codec: Codec,
     quality: float | None,
     target_bpp: float | None,
     target_size: int | None,
@@ -196,20 +198,23 @@ def _half_steps(
             raise ConfigError(f"{name} is {value}; expected a positive number")
     if given and quality is None:
         return None
-    quality = 75 if quality is None else quality
-    if not 0 <= quality <= 100:
-        raise ConfigError(f"quality is {quality}; expected 0 to 100")
+    low, high = codec.qualities
+    quality = max(low, min(75, high)) if quality is None else quality
+    if not low <= quality <= high:
+        raise ConfigError(
+            f"quality is {quality}; expected {low} to {high}, as {codec.name} supports"
+        )
     return round(2 * quality)
 
 
-def _highest_within(size_at: Callable[[int], int], limit: int) -> int:
+def _highest_within(codec: Codec, size_at: Callable[[int], int], limit: int) -> int:
     """Finds the highest quality, in half steps, whose file is within the limit."""
-    low, high = 0, container.MAX_QUALITY
+    low, high = (2 * quality for quality in codec.qualities)
     smallest = size_at(low)
     if smallest > limit:
         raise UnsupportedError(
-            f"a target of {limit} bytes is out of reach: quality 0 takes {smallest}; "
-            "raise the target"
+            f"a target of {limit} bytes is out of reach: quality {low / 2:g} takes "
+            f"{smallest}; raise the target"
         )
     if size_at(high) <= limit:
         return high
@@ -222,14 +227,16 @@ def _highest_within(size_at: Callable[[int], int], limit: int) -> int:
     return low
 
 
-def _lowest_reaching(psnr_at: Callable[[int], float], target: float) -> int:
+def _lowest_reaching(
+    codec: Codec, psnr_at: Callable[[int], float], target: float
+) -> int:
     """Finds the lowest quality, in half steps, whose PSNR reaches the target."""
-    low, high = 0, container.MAX_QUALITY
+    low, high = (2 * quality for quality in codec.qualities)
     best = psnr_at(high)
     if best < target:
         raise UnsupportedError(
-            f"a target of {target:g} dB is out of reach: quality 100 gives {best:.2f}; "
-            "lower the target"
+            f"a target of {target:g} dB is out of reach: quality {high / 2:g} gives "
+            f"{best:.2f}; lower the target"
         )
     if psnr_at(low) >= target:
         return low

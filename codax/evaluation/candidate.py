@@ -53,6 +53,11 @@ class LearnedCodec(Protocol):
         """What its files name it by."""
         ...
 
+    @property
+    def qualities(self) -> tuple[int, int]:
+        """The lowest and the highest that it supports."""
+        ...
+
     def encode(self, picture: Image.Image, /, *, quality: float = 75) -> bytes:
         """The bytes of a .codax file."""
         ...
@@ -66,16 +71,18 @@ def learned(codec: LearnedCodec) -> FileCodec:
     """A codec of `codax.load` for the bench.
 
     Args:
-        codec: has `name`, `weights_hash`, `encode(picture, quality=...)` and
-            `decode(bytes)`.
+        codec: has `name`, `weights_hash`, `qualities`, `encode(picture, quality=...)`
+            and `decode(bytes)`.
 
     Returns:
-        The same codec, at the qualities of the headline rule.
+        The same codec, at those qualities of the headline rule that it supports.
     """
+    low, high = codec.qualities
+    supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
     return FileCodec(
         name=codec.name,
         settings={"codax": __version__, "weights": codec.weights_hash.hex()},
-        qualities=LEARNED_QUALITIES,
+        qualities=supported or (float(high),),
         encode=lambda picture, quality: codec.encode(picture, quality=quality),
         decode=lambda data: codec.decode(data).convert("RGB"),
         step=0.5,

@@ -78,7 +78,7 @@ def make_card(
         "codec_id": family(config.codec).codec_id,
         "weights_hash": weights_hash(dict(packed)).hex(),
         "config": dataclasses.asdict(config.model),
-        "qualities": [0, 100],
+        "qualities": list(family(config.codec).qualities),
     }
 
 

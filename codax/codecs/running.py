@@ -1,0 +1,221 @@
+"""Running a codec's networks over pictures of any size: compiled once, in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from math import ceil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.codecs.order import Run, State, Step
+from codax.codecs.tiles import check_buckets, run_tiles
+from codax.entropy.oracle import evaluate
+
+__all__ = ["CELL", "Networks", "extent"]
+
+CELL = 16
+"""Pixels of a side of a cell of the latent grid."""
+
+
+def extent(height: int, width: int, stride: float = 1.0) -> tuple[int, int]:
+    """Rows and columns of a picture's own cells on a grid.
+
+    Args:
+        height: rows of the picture.
+        width: columns of the picture.
+        stride: cells of the grid per cell of 1/16.
+    """
+    return ceil(height * stride / CELL), ceil(width * stride / CELL)
+
+
+class Networks:
+    """The networks of a codec with their weights.
+
+    Attributes:
+        coded: the arrays of the state that are coded.
+        channels: channels of each array of the state.
+        strides: cells of each array per cell of 1/16.
+        buckets: sides in cells of 1/16 that networks are compiled for.
+    """
+
+    def __init__(self, graph: Any, state: Any, buckets: tuple[int, ...]):
+        """Takes the parts of an `nnx` module.
+
+        Args:
+            graph: its structure.
+            state: its arrays.
+            buckets: see the class.
+
+        Raises:
+            ConfigError: buckets that cannot hold any picture.
+        """
+        self._graph, self._state = graph, state
+        self._jitted: dict[Any, Any] = {}
+        prior = self.model.prior
+        self.coded = tuple(prior.sources)
+        self.channels, self.strides = prior.channels, prior.strides
+        self.buckets = buckets
+        halos = [step.halo for step in prior.steps]
+        check_buckets(
+            buckets, max(*halos, self.model.analysis_halo, self.model.synthesis_halo)
+        )
+
+    @cached_property
+    def model(self) -> Any:
+        """The `nnx` module."""
+        return nnx.merge(self._graph, self._state)
+
+    @cached_property
+    def _leaves(self) -> tuple[list[jax.Array], Any]:
+        """The state's arrays as a list: a call of JAX takes it apart in no time."""
+        return jax.tree.flatten(self._state)
+
+    def shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Of the arrays that are coded, the padded shapes (1, h, w, C) of a picture."""
+        rows, columns = _padded(extent(height, width))
+        return {
+            name: (
+                1,
+                int(rows * self.strides[name]),
+                int(columns * self.strides[name]),
+                self.channels[name],
+            )
+            for name in self.coded
+        }
+
+    def extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
+        """Of the arrays that are coded, the rows and columns of the picture's own."""
+        return {name: extent(height, width, self.strides[name]) for name in self.coded}
+
+    def _compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A jitted function of (model, *arrays), kept by name."""
+        leaves, structure = self._leaves
+        if name not in self._jitted:
+
+            def call(leaves, *args):
+                state = jax.tree.unflatten(structure, leaves)
+                return function(nnx.merge(self._graph, state), *args)
+
+            self._jitted[name] = jax.jit(call)
+        jitted = self._jitted[name]
+        return lambda *args: jitted(leaves, *args)
+
+    def steps(
+        self, height: int, width: int, quality: int, *, oracle: bool = False
+    ) -> Run:
+        """What evaluates a step's exact network for a picture.
+
+        Args:
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            oracle: by NumPy instead of XLA.
+        """
+        q = np.array([quality], np.int32)
+        grid = extent(height, width)
+
+        def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
+            network = step.network
+            if network is None:
+                raise ValueError(f"step {step.name} has static tables, no network")
+
+            def by_oracle(*args):
+                prior = self.model.prior
+                return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
+
+            def by_xla(*args):
+                call = self._compiled(step.name, lambda m, *a: network(m.prior, *a))
+                return call(*args[:-1], q, args[-1])
+
+            inputs = [(state[name], self.strides[name]) for name in step.reads]
+            widths = self.model.prior.output_channels(step)
+            stride = self.strides[step.target]
+            rows, columns = (int(side * stride) for side in _padded(grid))
+            outputs = [np.zeros((1, rows, columns, c), np.float32) for c in widths]
+            run_tiles(
+                by_oracle if oracle else by_xla,
+                inputs,
+                [(a, stride) for a in outputs],
+                grid,
+                step.halo,
+                self.buckets,
+            )
+            return tuple(outputs)
+
+        return run
+
+    def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
+        """Latents of a picture, by target float32[1 h w C] in steps, padded grids.
+
+        Args:
+            rgb: uint8[H W 3].
+            quality: half steps 0..200.
+        """
+        q = np.array([quality], np.int32)
+        call = self._compiled(
+            "analysis",
+            lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
+        )
+        shapes = self.shapes(*rgb.shape[:2])
+        outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+        def network(window, extent):
+            found = call(window, q, extent)
+            return tuple(found[name] for name in outputs)
+
+        run_tiles(
+            network,
+            [(rgb[None], float(CELL))],
+            [(outputs[name], self.strides[name]) for name in outputs],
+            extent(*rgb.shape[:2]),
+            self.model.analysis_halo,
+            self.buckets,
+            edge=True,
+        )
+        return outputs
+
+    def synthesise(
+        self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
+    ) -> np.ndarray:
+        """A picture, uint8[H W 3].
+
+        Args:
+            latents: by target, integers[h w C] in the units of its source.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+        """
+        q = np.array([quality], np.int32)
+        names = self.model.synthesis_reads
+        units = [self.model.prior.sources[name].unit for name in names]
+
+        def function(model, *args):
+            *kept, q, extent = args
+            steps = {
+                name: value.astype(jnp.float32) / unit
+                for name, value, unit in zip(names, kept, units, strict=True)
+            }
+            x = model.synthesis(steps, q, extent)
+            return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
+
+        call = self._compiled("synthesis", function)
+        out = np.zeros((1, height, width, 3), np.uint8)
+        run_tiles(
+            lambda *args: call(*args[:-1], q, args[-1]),
+            [(latents[name][None], self.strides[name]) for name in names],
+            [(out, float(CELL))],
+            extent(height, width),
+            self.model.synthesis_halo,
+            self.buckets,
+        )
+        return out[0]
+
+
+def _padded(grid: tuple[int, int]) -> tuple[int, int]:
+    """A grid with sides that the grid at 1/64 divides."""
+    return ceil(grid[0] / 4) * 4, ceil(grid[1] / 4) * 4
