@@ -5,12 +5,17 @@ python tools/run_notebooks.py
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
+LARGE = 100_000
+"""Characters of a stored picture."""
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
@@ -42,11 +47,26 @@ def run_notebook(path: Path, *, seconds: int = 300) -> nbformat.NotebookNode:
     return client.execute()
 
 
+def lighten(notebook: nbformat.NotebookNode) -> None:
+    """Keeps large pictures as JPEG only: PNG of photographs takes ten times as much."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if len(data.get("image/png", "")) < LARGE:
+                continue
+            picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png"))))
+            file = io.BytesIO()
+            picture.convert("RGB").save(file, "JPEG", quality=90, subsampling=0)
+            data["image/jpeg"] = base64.b64encode(file.getvalue()).decode()
+
+
 def main() -> None:
     """Runs the notebooks named on the command line, or all."""
     paths = [Path(word) for word in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
     for path in paths:
-        nbformat.write(run_notebook(path), path)
+        notebook = run_notebook(path)
+        lighten(notebook)
+        nbformat.write(notebook, path)
         print(path.name)
 
 
