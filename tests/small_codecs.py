@@ -42,6 +42,12 @@ WIDTHS = {
     "blocks": 1,
     "slices": (3, 5, 8),
     "residual": 8,
+    "coarse": 2,
+    "fine": 2,
+    "coarse_codes": 16,
+    "fine_codes": 16,
+    "coarse_dimension": 4,
+    "fine_dimension": 4,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 
@@ -93,6 +99,10 @@ def small_networks(name: str, seed: int = 0):
     for layer in (model.g_a.leave, model.g_s.leave):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
+    if model.adapts:
+        places = random.integers(0, 512, (12, 2))
+        crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
+        model.adapt(np.stack(crops), "start")
     for path, layer in nnx.iter_modules(model.prior):
         # Heads start near zero; louder ones make means and tables differ.
         if path and str(path[-1]).startswith(("mean", "scale")):

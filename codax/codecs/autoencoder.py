@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.order import rate
 from codax.transforms.autoencoder import (
     Analysis,
     HyperAnalysis,
@@ -40,6 +41,8 @@ class Autoencoder(nnx.Module):
     """
 
     synthesis_reads = ("y",)
+    adapts = False
+    """Whether `adapt` does anything."""
 
     def __init__(
         self,
@@ -105,6 +108,31 @@ class Autoencoder(nnx.Module):
         if not self.has_side:
             return {"y": y}
         return {"y": y, "z": self.h_a(y, quality)}
+
+    def forward(
+        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
+    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
+        """What training pays for pictures; the arguments are those of the loss.
+
+        Returns:
+            Bits by step, float32[N] each; the pictures as decoded; and further terms of
+            the loss, float32[N] each.
+        """
+        latents = self.analysis(x, quality)
+        bits, decoded = rate(self.prior, latents, quality, key, exact=exact)
+        return bits, self.synthesis(decoded, quality), {}
+
+    def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
+        """Fits what is fitted to pictures and not trained; here there is nothing.
+
+        Args:
+            pictures: uint8[N S S 3].
+            stage: `start` of a run, `run`, or `end` of a phase.
+
+        Returns:
+            Figures for the log.
+        """
+        return {}
 
     def synthesis(
         self,

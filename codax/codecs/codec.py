@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from codax.codecs import order
+from codax.codecs.container import join_layers, split_layers
 from codax.codecs.families import family
-from codax.codecs.order import SymbolSink
+from codax.codecs.order import SymbolSink, layers_at
 from codax.codecs.running import Networks
 from codax.codecs.tiles import BUCKETS
 from codax.codecs.trees import abstract_model, fill_model, read_config
@@ -44,6 +46,7 @@ class Codec:
         weights_hash: the six bytes in files.
         qualities: the lowest and the highest that it supports, within 0..100.
         lossless: whether decoded pictures equal what was encoded.
+        layers: after how many layers its files can be cut; 1 if they cannot.
         config: the family's configuration.
         model: the networks, an `nnx` module.
     """
@@ -79,6 +82,7 @@ class Codec:
         self.model = self._networks.model
         prior = self.model.prior
         prior.check_exact()
+        self.layers = order.layer_count(prior)
         self._sets = {
             target: unpack_tables(packed, source.tables)
             for target, source in prior.sources.items()
@@ -177,11 +181,12 @@ class Codec:
             quality: half steps 0..200.
 
         Returns:
-            The range-coder stream.
+            The range-coder stream, or those of the quality's layers joined.
         """
-        coder = SymbolEncoder()
-        self._encode(rgb, quality, coder)
-        return coder.finish()
+        coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
+        self._encode(rgb, quality, coders)
+        streams = [coder.finish() for coder in coders]
+        return streams[0] if self.layers == 1 else join_layers(streams, self.layers)
 
     def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
@@ -194,17 +199,25 @@ class Codec:
             By step, bits float64[rows columns] at each position of the step's own grid:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
-        meter = CostMeter()
-        self._encode(rgb, quality, meter)
+        meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
+        self._encode(rgb, quality, meters)
         extents = self._networks.extents(*rgb.shape[:2])
-        coded = [step for step in self.model.prior.steps if step.coded]
-        return {
-            step.name: bits.reshape(*extents[step.target], -1).sum(-1)
-            for step, bits in zip(coded, meter.bits, strict=True)
-        }
+        steps = [step for step in self.model.prior.steps if step.coded]
+        found = {}
+        every = [bits for meter in meters for bits in meter.bits]
+        # Further steps are of layers that the quality does not have.
+        for step, bits in zip(steps, every, strict=False):
+            own = np.ones(extents[step.target], bool)
+            if step.where is not None:
+                own = step.where(*own.shape)
+            found[step.name] = np.zeros(own.shape)
+            found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
+        return found
 
-    def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> None:
-        """Walks the coding order for a picture, its symbols going to a sink."""
+    def _encode(
+        self, rgb: np.ndarray, quality: int, sinks: Sequence[SymbolSink]
+    ) -> None:
+        """Walks the coding order for a picture, its symbols going to the sinks."""
         height, width = rgb.shape[:2]
         order.encode(
             self.model.prior,
@@ -212,7 +225,7 @@ class Codec:
             self._networks.analyse(rgb, quality),
             self._networks.extents(height, width),
             self._tables(quality),
-            sink,
+            sinks,
         )
 
     def decompress(
@@ -268,6 +281,15 @@ class Codec:
         """
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
+        streams = [stream]
+        if self.layers > 1:
+            streams = split_layers(stream)[0]
+            expected = layers_at(quality, self.layers)
+            if len(streams) != expected:
+                raise FormatError(
+                    f"{len(streams)} layers at quality {quality / 2:g}, expected "
+                    f"{expected} of the codec's {self.layers}"
+                )
         extents = self._networks.extents(height, width)
         found = order.decode(
             self.model.prior,
@@ -275,7 +297,7 @@ class Codec:
             self._networks.shapes(height, width),
             extents,
             self._tables(quality),
-            stream,
+            streams,
         )
         return {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)

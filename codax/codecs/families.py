@@ -10,6 +10,7 @@ from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
+from codax.codecs.rvq import RvqConfig, rvq
 from codax.errors import ConfigError
 
 __all__ = ["FAMILIES", "Family", "family"]
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Family] = {
     "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
     "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
     "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
+    "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
 }
 
 

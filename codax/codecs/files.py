@@ -82,6 +82,7 @@ def encode_image(
                 height=height,
                 quality=trial,
                 stream=streams[trial],
+                layered=codec.layers > 1,
                 colour=Colour.GREY if picture.grey else Colour.RGB,
                 sections=sections,
             )
@@ -130,6 +131,11 @@ def decode_image(
         codec = find_codec(file, weights)
     elif (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
         raise _wrong_weights(file, codec)
+    if file.layered != (codec.layers > 1):
+        raise FormatError(
+            f"the file says that it can{'' if file.layered else 'not'} be cut, "
+            f"{codec.name} that it can{'not' if file.layered else ''}"
+        )
     picture_of = _open_sections(file)
     rgb = codec.decompress(
         file.stream, file.height, file.width, file.quality, oracle=oracle

@@ -31,6 +31,7 @@ from codax.entropy.tables import (
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
+    TABLE_TOTAL,
     gaussian_mixture_pmf,
     integer_table,
     logistic_mixture_pmf,
@@ -38,6 +39,8 @@ from codax.entropy.tables import (
 from codax.errors import ModelError
 
 __all__ = [
+    "BANK",
+    "bank_tables",
     "digest",
     "of_networks",
     "pack_tables",
@@ -56,8 +59,11 @@ BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
 STATIC_TAIL = 14.0
 """Static tables reach this many logistic scales beyond the location."""
 STATIC_MAX_HALF = 1023
-PLAIN = ("density", "shape", "domain")
+PLAIN = ("density", "shape", "domain", "bank")
 """Parts of a prior that hold no layer: kept as float32."""
+
+BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
+"""A bank's tables in a network and among the stored arrays."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -100,12 +106,24 @@ def pack_weights(arrays: Arrays) -> Arrays:
 
 
 def unpack_weights(packed: Arrays) -> Arrays:
-    """The float32 shadows of stored weights; integers survive exactly."""
-    return {
+    """The float32 shadows of stored weights; integers survive exactly.
+
+    The tables of a bank are part of its network, and stored once, as tables.
+    """
+    found = {
         path: (value.astype(np.float64) / _kind(path)[1]).astype(np.float32)
         for path, value in packed.items()
         if not path.startswith("tables/")
     }
+    if BANK_TABLES in packed:
+        found[BANK] = packed[BANK_TABLES].astype(np.float32)
+    return found
+
+
+def bank_tables(flat: np.ndarray) -> list[np.ndarray]:
+    """The tables of a bank: frequencies in a row, each table with its own sum."""
+    ends = np.flatnonzero(np.cumsum(flat.astype(np.int64)) % TABLE_TOTAL == 0)
+    return np.split(flat, ends[:-1] + 1)
 
 
 def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
@@ -157,13 +175,15 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     """The table sets of a source.
 
     Returns:
-        One set of 64 for the scale tables `y`; for a static source one set for each
-        quality anchor, with a table per channel.
+        One set of 64 for the scale tables `y`, one of all for a bank; for a static
+        source one set for each quality anchor, with a table per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.
     """
     parts = _split(packed, name)
+    if name == "bank":
+        return [TableSet(parts, [0] * len(parts))]
     if name == "scales":
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
         return [TableSet(whole, [-(p.size - 2) for p in parts])]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["k_means", "prices", "usage"]
+__all__ = ["k_means", "nearest", "prices", "usage"]
 
 
 def usage(tokens: np.ndarray, codes: int) -> tuple[float, float]:
@@ -62,7 +62,7 @@ def k_means(
     codes[0] = 0.0
     bits = np.zeros(count, np.float32)
     for turn in range(turns):
-        tokens = _nearest(vectors, codes, price * turn / max(turns - 1, 1) * bits)
+        tokens = nearest(vectors, codes, price * turn / max(turns - 1, 1) * bits)
         counts = np.bincount(tokens, minlength=count)
         order = np.argsort(tokens, kind="stable")
         live = np.flatnonzero(counts)
@@ -78,8 +78,17 @@ def k_means(
     return codes.astype(np.float32)
 
 
-def _nearest(vectors: np.ndarray, codes: np.ndarray, price: np.ndarray) -> np.ndarray:
-    """Indices of the nearest codes, in blocks that fit into a cache."""
+def nearest(vectors: np.ndarray, codes: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """Finds codes by squared distance plus price, in blocks that fit into a cache.
+
+    Args:
+        vectors: float32[n d].
+        codes: float32[K d].
+        price: float32[K].
+
+    Returns:
+        int64[n].
+    """
     offset = (codes**2).sum(1) + price
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), 4096):

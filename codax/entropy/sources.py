@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
-from codax.entropy.tables import ScaleShape, StaticDensity
+from codax.entropy.tables import TABLE_TOTAL, ScaleShape, StaticDensity
 
-__all__ = ["ResidualSource", "Source", "StaticSource"]
+__all__ = ["IndexSource", "ResidualSource", "Source", "StaticSource"]
 
 Heads = Sequence[Any]
 
@@ -144,3 +145,42 @@ class ResidualSource:
         """See `Source`."""
         stored = symbols * 16 + heads[0].astype(np.int32)
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class IndexSource:
+    """Tokens, by stored tables that contexts choose among.
+
+    Head: the number of the table; without a network it is the first.
+
+    Attributes:
+        frequencies: float32, those of all tables in a row, integers, sum 2**24 each.
+        starts: int32, where each table begins.
+        sizes: int32, symbols of each table; its escape follows them.
+    """
+
+    frequencies: jax.Array
+    starts: np.ndarray
+    sizes: np.ndarray
+    tables = "bank"
+    unit = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; tokens are whole, so there is nothing to round."""
+        table = heads[0].astype(jnp.int32) if heads else 0
+        place = jnp.asarray(self.starts)[table] + value.astype(jnp.int32)
+        share = jnp.take(self.frequencies, place, 0) / TABLE_TOTAL
+        return -jnp.log2(share), value
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return heads[0].astype(np.int32) if heads else np.zeros(shape, np.int32)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return value.astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        index = self.index(heads, symbols.shape)
+        return np.clip(symbols, 0, self.sizes[index] - 1)

@@ -14,6 +14,8 @@ import numpy as np
 from codax.codecs.codec import Codec
 from codax.codecs.families import family
 from codax.codecs.weights import (
+    BANK,
+    bank_tables,
     digest,
     of_networks,
     pack_tables,
@@ -50,7 +52,10 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
         for path, value in arrays.items()
         if path.startswith(("ema/", "fixed/"))
     }
+    bank = plain.pop(BANK, None)
     packed = pack_weights(plain)
+    if bank is not None:
+        return packed | pack_tables("bank", bank_tables(bank))
     try:
         logit = float(plain["prior/shape/weight"])
         spread = float(np.exp(plain["prior/shape/spread"]))
