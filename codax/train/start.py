@@ -12,24 +12,30 @@ from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
 from codax.transforms.klt import block_order, fit_klt
 
-__all__ = ["sample_blocks", "start_networks"]
+__all__ = ["sample_blocks", "sample_crops", "start_networks"]
 
 BLOCKS = 40_000
 
 
-def sample_blocks(resident: ResidentSet, count: int, seed: int) -> np.ndarray:
-    """Random 16x16x3 blocks of a set, float32[count 768], (row, column, channel)."""
+def sample_crops(resident: ResidentSet, count: int, size: int, seed: int) -> np.ndarray:
+    """Random crops, uint8[count size size 3]; edges of small pictures repeat."""
     random = np.random.default_rng(seed)
     area = resident.heights.astype(np.float64) * resident.widths
     pictures = random.choice(len(area), count, p=area / area.sum())
-    out = np.empty((count, 16, 16, 3), np.float32)
+    out = np.empty((count, size, size, 3), np.uint8)
     for i, p in enumerate(pictures):
         h, w, start = resident.heights[p], resident.widths[p], resident.offsets[p]
-        top, left = random.integers(0, [max(h - 16, 0) + 1, max(w - 16, 0) + 1])
-        rows = np.minimum(np.arange(top, top + 16), h - 1)
-        columns = np.minimum(np.arange(left, left + 16), w - 1)
+        top, left = random.integers(0, [max(h - size, 0) + 1, max(w - size, 0) + 1])
+        rows = np.minimum(np.arange(top, top + size), h - 1)
+        columns = np.minimum(np.arange(left, left + size), w - 1)
         out[i] = resident.flat[start + rows[:, None] * w + columns]
-    return out.reshape(count, 768)
+    return out
+
+
+def sample_blocks(resident: ResidentSet, count: int, seed: int) -> np.ndarray:
+    """Random 16x16x3 blocks of a set, float32[count 768], (row, column, channel)."""
+    crops = sample_crops(resident, count, 16, seed)
+    return crops.astype(np.float32).reshape(count, 768)
 
 
 def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:

@@ -82,6 +82,7 @@ class Trainer:
         self.config = config
         parts: Any = nnx.split(model, nnx.Param, ...)
         self.graph, self.params, self.fixed = parts
+        self.adapts: bool = model.adapts
         self.optimizer = make_optimizer(config)
         devices = devices or jax.local_devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
@@ -227,7 +228,39 @@ class Trainer:
             "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(parts["mse"])),
             "norm": norm,
         }
+        if "commitment" in parts:
+            report["commitment"] = jnp.mean(parts["commitment"])
         return new, report
+
+    def adapt(
+        self, state: State, pictures: np.ndarray, stage: str
+    ) -> tuple[State, dict[str, float]]:
+        """Fits what networks fit to pictures instead of training it.
+
+        At the `end` of a phase it is fitted to the averaged weights, which ship.
+
+        Args:
+            state: see `initial_state`.
+            pictures: uint8[N S S 3].
+            stage: `start`, `run` or `end`, see `Autoencoder.adapt`.
+
+        Returns:
+            The state, and figures for the log.
+        """
+        averaged = stage == "end"
+        model = self.model(state["ema" if averaged else "params"], state["fixed"])
+        facts = model.adapt(pictures, stage)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        _, params, fixed = parts
+        if averaged:
+            return state | {"fixed": fixed}, facts
+        ema = jax.tree.map(
+            lambda new, old, average: jnp.where(new != old, new, average),
+            params,
+            state["params"],
+            state["ema"],
+        )
+        return state | {"params": params, "ema": ema, "fixed": fixed}, facts
 
     @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
     def steps(self, state, data, rates, batch: int, size: int, hard: bool):
