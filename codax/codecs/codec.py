@@ -12,6 +12,7 @@ from PIL import Image
 from codax.codecs import order
 from codax.codecs.families import family
 from codax.codecs.order import SymbolSink
+from codax.codecs.reversible import Prefix
 from codax.codecs.running import Networks
 from codax.codecs.tiles import BUCKETS
 from codax.codecs.trees import abstract_model, fill_model, read_config
@@ -79,10 +80,10 @@ class Codec:
         self.model = self._networks.model
         prior = self.model.prior
         prior.check_exact()
-        self._sets = {
-            target: unpack_tables(packed, source.tables)
-            for target, source in prior.sources.items()
-        }
+        sources = prior.sources
+        names = {source.tables for source in sources.values()}
+        sets = {name: unpack_tables(packed, name) for name in names}
+        self._sets = {target: sets[source.tables] for target, source in sources.items()}
 
     @classmethod
     def from_folder(cls, folder: Path, **options: Any) -> Codec:
@@ -173,15 +174,16 @@ class Codec:
         """Codes samples.
 
         Args:
-            rgb: uint8[H W 3].
+            rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
+                uint16[H W 1].
             quality: half steps 0..200.
 
         Returns:
-            The range-coder stream.
+            The range-coder stream; that of a lossless codec has a `Prefix`.
         """
         coder = SymbolEncoder()
-        self._encode(rgb, quality, coder)
-        return coder.finish()
+        prefix = self._encode(rgb, quality, coder)
+        return prefix + coder.finish()
 
     def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
@@ -200,20 +202,33 @@ class Codec:
         coded = [step for step in self.model.prior.steps if step.coded]
         return {
             step.name: bits.reshape(*extents[step.target], -1).sum(-1)
-            for step, bits in zip(coded, meter.bits, strict=True)
+            # Not strict: a grey picture has only the first of a lossless codec's.
+            for step, bits in zip(coded, meter.bits, strict=False)
         }
 
-    def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> None:
-        """Walks the coding order for a picture, its symbols going to a sink."""
+    def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> bytes:
+        """Walks the coding order for a picture, its symbols going to a sink.
+
+        Returns:
+            What stands before them in the stream.
+        """
         height, width = rgb.shape[:2]
+        prefix, shifts = b"", {}
+        if self.lossless:
+            cut, bands = Prefix.cut(rgb, self.model.prior.levels)
+            prefix, shifts = cut.write(), self.model.shifts(cut.shifts)
+            latents = self._networks.padded(bands)
+        else:
+            latents = self._networks.analyse(rgb, quality)
         order.encode(
             self.model.prior,
-            self._networks.steps(height, width, quality),
-            self._networks.analyse(rgb, quality),
+            self._networks.steps(height, width, quality, shifts=shifts),
+            latents,
             self._networks.extents(height, width),
             self._tables(quality),
             sink,
         )
+        return prefix
 
     def decompress(
         self,
@@ -234,12 +249,14 @@ class Codec:
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
-            uint8[H W 3].
+            uint8[H W 3]; of a lossless codec what was encoded.
 
         Raises:
             FormatError: the stream is damaged.
         """
-        latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
+        latents, prefix = self._decode(stream, height, width, quality, oracle)
+        if prefix is not None:
+            return prefix.samples(latents, height, width)
         return self._networks.synthesise(latents, height, width, quality)
 
     def decode_latents(
@@ -266,21 +283,34 @@ class Codec:
         Raises:
             FormatError: the stream is damaged.
         """
+        return self._decode(stream, height, width, quality, oracle)[0]
+
+    def _decode(
+        self, stream: bytes, height: int, width: int, quality: int, oracle: bool
+    ) -> tuple[dict[str, np.ndarray], Prefix | None]:
+        """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
-        extents = self._networks.extents(height, width)
+        model, networks, prefix = self.model, self._networks, None
+        shapes, extents = networks.shapes(height, width), networks.extents(height, width)
+        shifts: dict[str, int] = {}
+        if self.lossless:
+            prefix, stream = Prefix.read(stream, height, width, model.prior.levels)
+            shapes = {name: shapes[name] for name in model.coded(prefix.colours)}
+            shifts = model.shifts(prefix.shifts)
         found = order.decode(
-            self.model.prior,
-            self._networks.steps(height, width, quality, oracle=oracle),
-            self._networks.shapes(height, width),
+            model.prior,
+            networks.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            shapes,
             extents,
             self._tables(quality),
             stream,
         )
-        return {
+        latents = {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
             for name, value in found.items()
         }
+        return prefix.whole(latents) if prefix else latents, prefix
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""

@@ -46,6 +46,9 @@ class Step:
         take: picks the step's latents from the whole array, [N h w C] -> [N h w k].
         put: writes values [N h w k] into the array known so far.
         halo: how far, in cells of 1/16, an output of the network looks; multiple of 4.
+        whole: a derived step that takes whole arrays at once, cut to the picture's own
+            grids and as int32; its `extent` is the target's rows and columns. NumPy
+            evaluates it, JAX in training.
     """
 
     name: str
@@ -56,6 +59,12 @@ class Step:
     take: Callable[[Any], Any] = lambda whole: whole
     put: Callable[[Any, Any], Any] = lambda known, values: values
     halo: int = 0
+    whole: bool = False
+
+    def applies(self, state: Mapping[str, Any]) -> bool:
+        """Whether a picture has what the step is about: a grey one has no chroma."""
+        needed = (*self.reads, self.target) if self.coded else self.reads
+        return all(name in state for name in needed)
 
 
 class Prior(Protocol):
@@ -121,6 +130,8 @@ def rate(
     sources = prior.sources
     bits = {}
     for number, step in enumerate(prior.steps):
+        if not step.applies(state):
+            continue
         heads: tuple[jax.Array, ...] = ()
         if step.network is not None:
             reads = [state[name] for name in step.reads]
@@ -214,6 +225,8 @@ def _walk(
     """Walks the order; `code` codes the picture's own part of each step, of a shape."""
     state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     for step in prior.steps:
+        if not step.applies(state):
+            continue
         heads = run(step, state) if step.network is not None else ()
         if not step.coded:
             (state[step.target],) = heads
