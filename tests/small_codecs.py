@@ -102,7 +102,7 @@ def small_networks(name: str, seed: int = 0):
     if model.adapts:
         places = random.integers(0, 512, (12, 2))
         crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
-        model.adapt(np.stack(crops), "start")
+        model.adapt(np.stack(crops).astype(np.float32), "start")
     for path, layer in nnx.iter_modules(model.prior):
         # Heads start near zero; louder ones make means and tables differ.
         if path and str(path[-1]).startswith(("mean", "scale")):

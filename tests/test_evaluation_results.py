@@ -62,13 +62,17 @@ def stored(tmp_path):
     return tmp_path
 
 
-def test_page_holds_the_figures_of_the_rows(tool, stored, monkeypatch):
-    out = stored / "RESULTS.md"
-    monkeypatch.setattr(
-        sys, "argv", ["results.py", "--rows", str(stored / "results"), "-o", str(out)]
-    )
+def run_tool(tool, monkeypatch, stored, *more):
+    rows, out = str(stored / "results"), str(stored / "RESULTS.md")
+    cards = str(stored / "checkpoints")
+    words = ["results.py", "--rows", rows, "-o", out, "--cards", cards, *more]
+    monkeypatch.setattr(sys, "argv", words)
     tool.main()
-    text = out.read_text()
+    return Path(out).read_text()
+
+
+def test_page_holds_the_figures_of_the_rows(tool, stored, monkeypatch):
+    text = run_tool(tool, monkeypatch, stored)
     kodak, zoo = text.split("## zoo")
     assert "| mine-tiny-v1 | -20.0 % |" in zoo
     assert "VTM" not in zoo
@@ -78,6 +82,35 @@ def test_page_holds_the_figures_of_the_rows(tool, stored, monkeypatch):
     assert "commit 0123456789ab, abacus" in zoo
     assert "### Curve of mine-tiny-v1" in zoo
     assert "| mine-tiny-v1 | 0.09 to 1.41 | 0.250 | 0.125 |" in zoo
+
+
+def test_added_rows_replace_their_codec_and_fill_its_card(tool, stored, monkeypatch):
+    results, report = stored / "results", stored / "report"
+    (results / "zoo").rename(report)
+    rows = rows_of("mine-tiny-v2", 0.5)
+    write_csv(rows, report / "rows.csv")
+    facts = {"command": "codax evaluate y", "commit": "1", "machine": "m",
+             "data": "kodak", "pictures": "3"}  # fmt: skip
+    run = as_json(summarise(rows, "compressai/vtm"), "compressai/vtm", facts)
+    (report / "run.json").write_text(json.dumps(run))
+    stem = stored / "checkpoints" / "mine-tiny-v2"
+    stem.mkdir(parents=True)
+    card = {"name": "mine-tiny-v2", "bytes": 5}
+    (stem / "card.json").write_text(json.dumps(card))
+    for _ in range(2):
+        run_tool(tool, monkeypatch, stored, "--add", str(report), "kodak")
+    kept, run = tool.read_set(results / "kodak")
+    assert [c["codec"] for c in run["codecs"]] == [
+        "mine-tiny-v2",
+        "jpeg",
+        "mine-tiny-v1",
+    ]
+    assert run["conditions"]["earlier"] == ["codax evaluate x"]
+    assert len(kept) == 45
+    card = json.loads((stem / "card.json").read_text())
+    assert card["bd_rate"]["jpeg"] == -50.0
+    assert set(card["kodak"]) == {"mine-tiny-v2", "mine-tiny-v1"}
+    assert card["bpp"][0] == pytest.approx(0.055)
 
 
 def test_rows_survive_storing(tool, stored):

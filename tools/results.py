@@ -1,11 +1,12 @@
 """Writes RESULTS.md from stored rows, so that every figure in it can be made again.
 
-    codax evaluate kodak/ --codecs quadtree-tiny,jpeg,... -o report/
-    cp report/rows.csv report/run.json results/kodak/
-    python tools/results.py
+    codax evaluate kodak/ --codecs quadtree-tiny -o report/
+    python tools/results.py --add report kodak
 
 Each folder of `results/` is one set of pictures: `rows.csv` holds a line for each file
-that was made, `run.json` the settings, the commit and the machine.
+that was made, `run.json` the settings, the commit and the machine. `--add` takes a
+report's codecs into one; others stay, replaced weights too, as what was before. The
+cards in `checkpoints/` get their figures on Kodak.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=ROOT / "results")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "RESULTS.md")
+    parser.add_argument("--add", nargs=2, metavar=("REPORT", "SET"))
+    parser.add_argument("--cards", type=Path, default=ROOT / "checkpoints")
     args = parser.parse_args()
+    if args.add:
+        add_report(Path(args.add[0]), args.rows / args.add[1])
     stored = {path.parent.name: path.parent for path in args.rows.glob("*/rows.csv")}
     if not stored:
         raise SystemExit(f"results.py: no rows.csv in the folders of {args.rows}")
@@ -70,6 +75,63 @@ def main() -> None:
     for name in names:
         parts += _set_of(name, *read_set(stored[name]))
     args.output.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    if "kodak" in stored:
+        write_cards(args.cards, read_set(stored["kodak"])[0])
+
+
+def add_report(report: Path, folder: Path) -> None:
+    """Takes the rows of a report's codecs into a stored set."""
+    fresh = json.loads((report / "run.json").read_text(encoding="utf-8"))
+    names = {codec["codec"] for codec in fresh["codecs"]}
+    lines = (report / "rows.csv").read_text(encoding="utf-8").splitlines()
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "run.json").is_file():
+        old = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        stored = (folder / "rows.csv").read_text(encoding="utf-8").splitlines()
+        lines += [line for line in stored[1:] if line.split(",")[1] not in names]
+        fresh["codecs"] += [c for c in old["codecs"] if c["codec"] not in names]
+        earlier = [old["conditions"]["command"], *old["conditions"].get("earlier", ())]
+        mine = fresh["conditions"]["command"]
+        fresh["conditions"]["earlier"] = [e for e in earlier if e != mine]
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = json.dumps(fresh, indent=1)
+    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_cards(checkpoints: Path, rows: list[Row]) -> None:
+    """Fills in what cards say of Kodak: the curve, the one before, BD-rates."""
+    measured = {row["codec"] for row in rows}
+    found = {
+        name: summarise(rows, name)
+        for name in ("jpeg", "webp", "avif")
+        if name in measured
+    }
+    found["vtm"] = summarise(rows, "compressai/vtm")
+    curves = {summary.name: summary.curves["psnr"] for summary in found["vtm"]}
+    for path in sorted(checkpoints.glob("*/card.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if card["name"] not in curves:
+            continue
+        rates: dict[str, float] = {}
+        for anchor, summaries in found.items():
+            for summary in summaries:
+                rate = summary.bd.get("psnr")
+                if summary.name == card["name"] and rate and rate.percent is not None:
+                    rates[anchor] = round(rate.percent, 1)
+        curve = curves[card["name"]]
+        card["bpp"] = [round(curve.bpp[0], 3), round(curve.bpp[-1], 3)]
+        card["bd_rate"] = rates
+        stem, _, version = card["name"].rpartition("-v")
+        before = [f"{stem}-v{n}" for n in range(int(version) - 1, 0, -1)]
+        shown = [card["name"], *(name for name in before if name in curves)]
+        card["kodak"] = {
+            name: {
+                "bpp": [round(bpp, 4) for bpp in curves[name].bpp],
+                "psnr": [round(db, 2) for db in curves[name].db],
+            }
+            for name in shown
+        }
+        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
 def read_set(folder: Path) -> tuple[list[Row], dict[str, Any]]:
@@ -145,9 +207,11 @@ def _order(summary: CodecSummary) -> float:
 
 def _conditions(run: dict[str, Any]) -> str:
     facts = run["conditions"]
+    earlier = "".join(f"  \nEarlier: `{e}`" for e in facts.get("earlier", ()))
     return (
-        f"Command: `{facts['command']}`  \nPage made at commit {facts['commit']} on "
-        f"{facts['machine']}; data: {facts['data']}, {facts['pictures']} pictures."
+        f"Command: `{facts['command']}`{earlier}  \n"
+        f"Page made at commit {facts['commit']} on {facts['machine']}; "
+        f"data: {facts['data']}, {facts['pictures']} pictures."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,10 +19,13 @@ from codax.transforms.autoencoder import (
     TransformWidths,
     base_gain,
 )
+from codax.transforms.klt import block_order, fit_klt
 
 __all__ = ["Autoencoder"]
 
 MIDDLE_QUALITY = 100.0
+BLOCKS = 40_000
+"""Blocks of 16x16 that the linear transform is fitted to."""
 SIDE_HALO = 4
 """Cells that the hyper-analysis looks beyond the analysis."""
 
@@ -75,6 +79,16 @@ class Autoencoder(nnx.Module):
             )
         self.prior = prior
 
+    def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
+        """Starts as the transform coder that fits pictures best.
+
+        Args:
+            sample: `(count, side)` -> random parts of pictures, [count side side 3].
+        """
+        blocks = sample(BLOCKS, 16).reshape(BLOCKS, 768)
+        colour, matrix, std = fit_klt(blocks, self.g_a.klt.shape[1])
+        self.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
+
     def set_transform_coder(
         self,
         colour: np.ndarray,
@@ -126,7 +140,7 @@ class Autoencoder(nnx.Module):
         """Fits what is fitted to pictures and not trained; here there is nothing.
 
         Args:
-            pictures: uint8[N S S 3].
+            pictures: float32[N S S 3], 0..255.
             stage: `start` of a run, `run`, or `end` of a phase.
 
         Returns:

@@ -14,6 +14,7 @@ from codax.codecs import order
 from codax.codecs.container import join_layers, split_layers
 from codax.codecs.families import family
 from codax.codecs.order import SymbolSink, layers_at
+from codax.codecs.reversible import Prefix
 from codax.codecs.running import Networks
 from codax.codecs.tiles import BUCKETS
 from codax.codecs.trees import abstract_model, fill_model, read_config
@@ -83,10 +84,10 @@ class Codec:
         prior = self.model.prior
         prior.check_exact()
         self.layers = order.layer_count(prior)
-        self._sets = {
-            target: unpack_tables(packed, source.tables)
-            for target, source in prior.sources.items()
-        }
+        sources = prior.sources
+        names = {source.tables for source in sources.values()}
+        sets = {name: unpack_tables(packed, name) for name in names}
+        self._sets = {target: sets[source.tables] for target, source in sources.items()}
 
     @classmethod
     def from_folder(cls, folder: Path, **options: Any) -> Codec:
@@ -177,16 +178,20 @@ class Codec:
         """Codes samples.
 
         Args:
-            rgb: uint8[H W 3].
+            rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
+                uint16[H W 1].
             quality: half steps 0..200.
 
         Returns:
-            The range-coder stream, or those of the quality's layers joined.
+            The range-coder stream, or those of the quality's layers joined; before that
+            of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        self._encode(rgb, quality, coders)
+        prefix = self._encode(rgb, quality, coders)
         streams = [coder.finish() for coder in coders]
-        return streams[0] if self.layers == 1 else join_layers(streams, self.layers)
+        if self.layers > 1:
+            return join_layers(streams, self.layers)
+        return prefix + streams[0]
 
     def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
@@ -205,7 +210,8 @@ class Codec:
         steps = [step for step in self.model.prior.steps if step.coded]
         found = {}
         every = [bits for meter in meters for bits in meter.bits]
-        # Further steps are of layers that the quality does not have.
+        # Further steps are of layers that the quality does not have, or of the chroma
+        # of a lossless codec's grey picture.
         for step, bits in zip(steps, every, strict=False):
             own = np.ones(extents[step.target], bool)
             if step.where is not None:
@@ -216,17 +222,29 @@ class Codec:
 
     def _encode(
         self, rgb: np.ndarray, quality: int, sinks: Sequence[SymbolSink]
-    ) -> None:
-        """Walks the coding order for a picture, its symbols going to the sinks."""
+    ) -> bytes:
+        """Walks the coding order for a picture, its symbols going to the sinks.
+
+        Returns:
+            What stands before them in the stream.
+        """
         height, width = rgb.shape[:2]
+        prefix, shifts = b"", {}
+        if self.lossless:
+            cut, bands = Prefix.cut(rgb, self.model.prior.levels)
+            prefix, shifts = cut.write(), self.model.shifts(cut.shifts)
+            latents = self._networks.padded(bands)
+        else:
+            latents = self._networks.analyse(rgb, quality)
         order.encode(
             self.model.prior,
-            self._networks.steps(height, width, quality),
-            self._networks.analyse(rgb, quality),
+            self._networks.steps(height, width, quality, shifts=shifts),
+            latents,
             self._networks.extents(height, width),
             self._tables(quality),
             sinks,
         )
+        return prefix
 
     def decompress(
         self,
@@ -247,12 +265,14 @@ class Codec:
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
-            uint8[H W 3].
+            uint8[H W 3]; of a lossless codec what was encoded.
 
         Raises:
             FormatError: the stream is damaged.
         """
-        latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
+        latents, prefix = self._decode(stream, height, width, quality, oracle)
+        if prefix is not None:
+            return prefix.samples(latents, height, width)
         return self._networks.synthesise(latents, height, width, quality)
 
     def decode_latents(
@@ -279,8 +299,22 @@ class Codec:
         Raises:
             FormatError: the stream is damaged.
         """
+        return self._decode(stream, height, width, quality, oracle)[0]
+
+    def _decode(
+        self, stream: bytes, height: int, width: int, quality: int, oracle: bool
+    ) -> tuple[dict[str, np.ndarray], Prefix | None]:
+        """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
+        model, networks, prefix = self.model, self._networks, None
+        shapes = networks.shapes(height, width)
+        extents = networks.extents(height, width)
+        shifts: dict[str, int] = {}
+        if self.lossless:
+            prefix, stream = Prefix.read(stream, height, width, model.prior.levels)
+            shapes = {name: shapes[name] for name in model.coded(prefix.colours)}
+            shifts = model.shifts(prefix.shifts)
         streams = [stream]
         if self.layers > 1:
             streams = split_layers(stream)[0]
@@ -290,19 +324,19 @@ class Codec:
                     f"{len(streams)} layers at quality {quality / 2:g}, expected "
                     f"{expected} of the codec's {self.layers}"
                 )
-        extents = self._networks.extents(height, width)
         found = order.decode(
-            self.model.prior,
-            self._networks.steps(height, width, quality, oracle=oracle),
-            self._networks.shapes(height, width),
+            model.prior,
+            networks.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            shapes,
             extents,
             self._tables(quality),
             streams,
         )
-        return {
+        latents = {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
             for name, value in found.items()
         }
+        return prefix.whole(latents) if prefix else latents, prefix
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""

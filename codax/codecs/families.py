@@ -9,6 +9,7 @@ from typing import Any
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
+from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
 from codax.errors import ConfigError
@@ -40,6 +41,13 @@ FAMILIES: dict[str, Family] = {
     "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
     "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
     "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
+    "wavelet-lossless": Family(
+        codec_id=6,
+        config=LosslessConfig,
+        networks=lossless,
+        qualities=(100, 100),
+        lossless=True,
+    ),
     "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
 }
 

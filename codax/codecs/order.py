@@ -60,6 +60,9 @@ class Step:
         where: `(rows, columns) -> bool[rows columns]`, the positions that the step
             codes; None for all. The rest of what `put` gets is zero.
         layer: of the streams of a file that can be cut, which holds the step.
+        whole: a derived step that takes whole arrays at once, cut to the picture's own
+            grids and as int32; its `extent` is the target's rows and columns. NumPy
+            evaluates it, JAX in training.
     """
 
     name: str
@@ -72,6 +75,12 @@ class Step:
     halo: int = 0
     where: Callable[[int, int], np.ndarray] | None = None
     layer: int = 0
+    whole: bool = False
+
+    def applies(self, state: Mapping[str, Any]) -> bool:
+        """Whether a picture has what the step is about: a grey one has no chroma."""
+        needed = (*self.reads, self.target) if self.coded else self.reads
+        return all(name in state for name in needed)
 
 
 class Prior(Protocol):
@@ -147,6 +156,8 @@ def rate(
     sources = prior.sources
     bits = {}
     for number, step in enumerate(prior.steps):
+        if not step.applies(state):
+            continue
         heads: tuple[jax.Array, ...] = ()
         if step.network is not None:
             reads = [state[name] for name in step.reads]
@@ -252,6 +263,8 @@ def _walk(
     for step in prior.steps:
         if step.layer >= layers:
             break
+        if not step.applies(state):
+            continue
         heads = run(step, state) if step.network is not None else ()
         if not step.coded:
             (state[step.target],) = heads

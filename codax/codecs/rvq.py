@@ -290,7 +290,7 @@ class RvqNetworks(Autoencoder):
         """Starts or revives codes, sets their prices, fits contexts and tables.
 
         Args:
-            pictures: uint8[N S S 3], sides multiples of 16.
+            pictures: float32[N S S 3], 0..255, sides multiples of 16.
             stage: at the `start` codes begin as means of clusters; in a `run` dead ones
                 are revived and prices renewed; at the `end` only contexts are fitted.
 
@@ -299,7 +299,7 @@ class RvqNetworks(Autoencoder):
         """
         latents = jax.jit(self.latents)
         parts = [
-            np.asarray(latents(pictures[i : i + BATCH].astype(np.float32)))
+            np.asarray(latents(pictures[i : i + BATCH]))
             for i in range(0, len(pictures), BATCH)
         ]
         y = np.concatenate(parts)

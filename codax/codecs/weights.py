@@ -28,11 +28,16 @@ from codax.entropy.coder import TableSet
 from codax.entropy.exact import UNIT, WEIGHT_BITS
 from codax.entropy.tables import (
     ANCHORS,
+    FRACTIONS,
+    GRID_LOG_MIN,
+    GRID_LOG_STEP,
+    GRID_SCALES,
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
     TABLE_TOTAL,
     gaussian_mixture_pmf,
+    grid_pmf,
     integer_table,
     logistic_mixture_pmf,
 )
@@ -42,6 +47,7 @@ __all__ = [
     "BANK",
     "bank_tables",
     "digest",
+    "grid_tables",
     "of_networks",
     "pack_tables",
     "pack_weights",
@@ -141,6 +147,17 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
     return tables
 
 
+def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 256 grid tables, [scale][fraction] in one list."""
+    tables = []
+    for index in range(GRID_SCALES):
+        scale = float(np.exp(GRID_LOG_MIN + GRID_LOG_STEP * index))
+        for fraction in range(FRACTIONS):
+            pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
+            tables.append(integer_table(pmf))
+    return tables
+
+
 def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
     """Tables of one static source, [anchor][channel] in one list."""
     tables = []
@@ -175,8 +192,8 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     """The table sets of a source.
 
     Returns:
-        One set of 64 for the scale tables `y`, one of all for a bank; for a static
-        source one set for each quality anchor, with a table per channel.
+        One set of 64 for `scales`, one of 256 for `grid`, one of all for a bank; for a
+        static source one set for each quality anchor, with a table per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.
@@ -187,10 +204,11 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     if name == "scales":
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
         return [TableSet(whole, [-(p.size - 2) for p in parts])]
-    channels = len(parts) // ANCHORS
+    count = 1 if name == "grid" else ANCHORS
+    size = len(parts) // count
     sets = []
-    for anchor in range(ANCHORS):
-        own = parts[anchor * channels : (anchor + 1) * channels]
+    for number in range(count):
+        own = parts[number * size : (number + 1) * size]
         sets.append(TableSet(own, [-(table.size - 2) // 2 for table in own]))
     return sets
 

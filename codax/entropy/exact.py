@@ -32,7 +32,7 @@ import numpy as np
 from flax import nnx
 
 from codax.errors import ModelError
-from codax.transforms.layers import depthwise3x3, grid_mask
+from codax.transforms.layers import depthwise3x3, grid_mask, pointwise
 
 __all__ = [
     "EXACT_LIMIT",
@@ -180,7 +180,7 @@ class ExactDense(nnx.Module):
     ) -> jax.Array:
         """Maps float32[N h w in] to float32[N h w out], integers to integers."""
         kernel = integer_weights(self.kernel[...], exact)
-        total = jnp.dot(x, kernel, precision="highest")
+        total = pointwise(x, kernel)
         limits = (0 if self.relu else -self.limit, self.limit)
         return finish_exact(total, self.bias[...], self.shift, limits, exact, extent)
 

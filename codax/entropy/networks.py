@@ -18,7 +18,7 @@ from codax.entropy.exact import (
     straight_through_round,
 )
 from codax.entropy.tables import ANCHORS, at_quality
-from codax.transforms.layers import depth_to_space, grid_mask
+from codax.transforms.layers import depth_to_space, grid_mask, pointwise
 
 __all__ = ["ExactBlock", "ExactTrunk", "HyperSynthesis", "PhaseDense", "coarser"]
 
@@ -93,10 +93,7 @@ class PhaseDense(nnx.Module):
         cells = x.reshape(n, h // 2, 2, w // 2, 2, c)
         rows = []
         for i in range(2):
-            row = [
-                jnp.dot(cells[:, :, i, :, j], kernel[2 * i + j], precision="highest")
-                for j in range(2)
-            ]
+            row = [pointwise(cells[:, :, i, :, j], kernel[2 * i + j]) for j in range(2)]
             rows.append(jnp.stack(row, 3))
         out = finish_exact(
             jnp.stack(rows, 2),

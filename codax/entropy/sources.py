@@ -20,9 +20,21 @@ import numpy as np
 
 from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
-from codax.entropy.tables import TABLE_TOTAL, ScaleShape, StaticDensity
+from codax.entropy.tables import (
+    FRACTIONS,
+    TABLE_TOTAL,
+    GridShape,
+    ScaleShape,
+    StaticDensity,
+)
 
-__all__ = ["IndexSource", "ResidualSource", "Source", "StaticSource"]
+__all__ = [
+    "GridSource",
+    "IndexSource",
+    "ResidualSource",
+    "Source",
+    "StaticSource",
+]
 
 Heads = Sequence[Any]
 
@@ -144,6 +156,41 @@ class ResidualSource:
     def kept(self, symbols, heads):
         """See `Source`."""
         stored = symbols * 16 + heads[0].astype(np.int32)
+        return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class GridSource:
+    """Integers that stay what they are, by tables of scale and mean fraction.
+
+    The symbol is the integer less the floor of the mean. Heads: the mean in eighths,
+    and the index of the scale, 0..31.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: GridShape
+    tables = "grid"
+    unit = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; there is nothing to round, and no noise."""
+        mean, index = heads
+        return self.density.bits(value - mean / FRACTIONS, index), value
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        mean, index = (head.astype(np.int32) for head in heads)
+        return index * FRACTIONS + mean % FRACTIONS
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return value.astype(np.int32) - heads[0].astype(np.int32) // FRACTIONS
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        stored = symbols + heads[0].astype(np.int32) // FRACTIONS
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
 
 

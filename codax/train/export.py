@@ -17,6 +17,7 @@ from codax.codecs.weights import (
     BANK,
     bank_tables,
     digest,
+    grid_tables,
     of_networks,
     pack_tables,
     pack_weights,
@@ -39,6 +40,11 @@ __all__ = [
 ]
 
 Arrays = Mapping[str, np.ndarray]
+SHAPES = {
+    "prior/shape": ("scales", scale_tables),
+    "prior/grid_shape": ("grid", grid_tables),
+}
+"""By the path of a density that tables share: their name, and what makes them."""
 
 
 def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -55,13 +61,12 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
     bank = plain.pop(BANK, None)
     packed = pack_weights(plain)
     if bank is not None:
-        return packed | pack_tables("bank", bank_tables(bank))
-    try:
-        logit = float(plain["prior/shape/weight"])
-        spread = float(np.exp(plain["prior/shape/spread"]))
-    except KeyError as error:
-        raise ModelError(f"weights: {error} is missing") from error
-    packed |= pack_tables("scales", scale_tables(1 / (1 + np.exp(-logit)), spread))
+        packed |= pack_tables("bank", bank_tables(bank))
+    for path, (name, tables) in SHAPES.items():
+        if f"{path}/weight" in plain:
+            logit = float(plain[f"{path}/weight"])
+            spread = float(np.exp(plain[f"{path}/spread"]))
+            packed |= pack_tables(name, tables(1 / (1 + np.exp(-logit)), spread))
     for path in plain:
         if path.endswith("_density/logits"):
             base = path.removesuffix("logits")
@@ -190,7 +195,7 @@ def count_kmac(codec: Codec) -> dict[str, float]:
     analysis, synthesis = kmac(model.analysis, x), kmac(model.synthesis, latents)
     probabilities = 0.0
     for step in prior.steps:
-        if step.network is not None:
+        if step.network is not None and not step.whole:
             network = partial(step.network, prior)
             probabilities += kmac(network, *(state[name] for name in step.reads))
     return {

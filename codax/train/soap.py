@@ -17,6 +17,8 @@ Source: Vyas et al. 2024 (SOAP); for learned codecs Zhang and Zhu 2026, arXiv
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -122,7 +124,8 @@ def _refresh_state(xp: Any, state: SoapState) -> SoapState:
     square, treedef = jax.tree.flatten(state.square)
     bases = {"left": dict(state.left_basis), "right": dict(state.right_basis)}
     first = int(state.count) <= 1
-    for name, members in _groups(square).items():
+
+    def refresh(name: str, members: list[int]) -> None:
         v = xp.asarray(_stack(square, members))
         for side, axis in (("left", 1), ("right", 2)):
             factor = xp.asarray(getattr(state, side)[name])
@@ -136,6 +139,11 @@ def _refresh_state(xp: Any, state: SoapState) -> SoapState:
                 v = xp.take_along_axis(v, index, axis)
             bases[side][name] = jnp.asarray(basis, jnp.float32)
         _unstack(jnp.asarray(v), square, members, square)
+
+    groups = _groups(square)
+    # NumPy lets go of the interpreter in LAPACK: groups share out the cores.
+    with ThreadPoolExecutor(os.cpu_count() if xp is np else 1) as pool:
+        list(pool.map(refresh, groups, groups.values()))
     return state._replace(
         square=jax.tree.unflatten(treedef, square),
         left_basis=bases["left"],

@@ -222,10 +222,12 @@ class Trainer:
             "seconds": state["seconds"],
             "loss": running,
         }
+        # Lossless codecs have no error: their PSNR is given as 148 dB.
+        mse = jnp.maximum(parts["mse"], 1e-10)
         report = {
             "loss": jnp.mean(losses * weights),
             "bpp": jnp.mean(parts["bpp"]),
-            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(parts["mse"])),
+            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(mse)),
             "norm": norm,
         }
         if "commitment" in parts:
@@ -241,7 +243,7 @@ class Trainer:
 
         Args:
             state: see `initial_state`.
-            pictures: uint8[N S S 3].
+            pictures: float32[N S S 3], 0..255.
             stage: `start`, `run` or `end`, see `Autoencoder.adapt`.
 
         Returns:

@@ -35,6 +35,7 @@ from codax.transforms.layers import (
     Fixed,
     depth_to_space,
     hard_wsilu,
+    pointwise,
     space_to_depth,
 )
 
@@ -191,9 +192,7 @@ class Analysis(nnx.Module):
             y: float32[N H/16 W/16 M], in latent steps.
         """
         centred = x - self.mean[...]
-        linear = jnp.dot(
-            space_to_depth(centred, 16), self.klt[...], precision="highest"
-        )
+        linear = pointwise(space_to_depth(centred, 16), self.klt[...])
         f = self.enter(space_to_depth(centred * PIXEL_SCALE, 8))
         fine_extent = None if extent is None else 2 * extent
         f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
@@ -240,7 +239,7 @@ class Synthesis(nnx.Module):
             x: float32[N 16h 16w 3], about 0..255.
         """
         unscaled = y / self.gain(quality)
-        linear = jnp.dot(unscaled, self.klt[...], precision="highest")
+        linear = pointwise(unscaled, self.klt[...])
         linear = depth_to_space(linear, 2)
         f = self.enter(unscaled / self.std[...])
         f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)

@@ -20,6 +20,7 @@ __all__ = [
     "depthwise3x3",
     "grid_mask",
     "hard_wsilu",
+    "pointwise",
     "space_to_depth",
 ]
 
@@ -45,6 +46,23 @@ def depth_to_space(x: jax.Array, size: int) -> jax.Array:
     inner = c // (size * size)
     x = x.reshape(n, h, w, size, size, inner).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, h * size, w * size, inner)
+
+
+def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1x1 layer's products: one dot over channels, all positions as its rows.
+
+    As a dot of two axes: on XLA's CPU the gradient by the kernel of the same dot over
+    four axes takes twice the time.
+
+    Args:
+        x: float32[... in].
+        kernel: float32[in out].
+
+    Returns:
+        float32[... out].
+    """
+    rows = jnp.dot(x.reshape(-1, x.shape[-1]), kernel, precision="highest")
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def grid_mask(x: jax.Array, extent: jax.Array | None) -> jax.Array:
@@ -104,13 +122,14 @@ def _depthwise_backward(saved, g):
     x, kernel = saved
     h, w = x.shape[1], x.shape[2]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    rows = [
-        jnp.stack(
-            [(padded[:, i : i + h, j : j + w] * g).sum((0, 1, 2)) for j in range(3)]
-        )
-        for i in range(3)
-    ]
-    return depthwise3x3(g, kernel[::-1, ::-1]), jnp.stack(rows)
+    products = [padded[:, i : i + h, j : j + w] * g for i in range(3) for j in range(3)]
+    # The nine sums in one reduction read g once.
+    sums = jax.lax.reduce(products, [0.0] * 9, _add_all, (0, 1, 2))
+    return depthwise3x3(g, kernel[::-1, ::-1]), jnp.stack(sums).reshape(kernel.shape)
+
+
+def _add_all(left, right):
+    return [a + b for a, b in zip(left, right, strict=True)]
 
 
 depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
@@ -129,8 +148,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
-        kernel = self.kernel[...]
-        return jnp.dot(x, kernel, precision="highest") + self.bias[...]
+        return pointwise(x, self.kernel[...]) + self.bias[...]
 
 
 class Depthwise(nnx.Module):
