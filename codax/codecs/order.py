@@ -86,8 +86,9 @@ class Step:
 class Prior(Protocol):
     """What interpreters, codec and training program ask of a codec's prior."""
 
-    steps: tuple[Step, ...]
-    """The coding order."""
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The coding order."""
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -107,7 +108,7 @@ class Prior(Protocol):
     def check_exact(self) -> None:
         """Checks that every layer is exact; raises ModelError if one is not."""
 
-    def set_scale(self, std: np.ndarray) -> None:
+    def set_scale(self, std: Any) -> None:
         """Starts from the transform coder's standard deviations."""
 
 
