@@ -42,6 +42,8 @@ WIDTHS = {
     "blocks": 1,
     "slices": (3, 5, 8),
     "residual": 8,
+    "sizes": (63, 31),
+    "ends": (6,),
     "coarse": 2,
     "fine": 2,
     "coarse_codes": 16,
@@ -127,7 +129,7 @@ def packed_codec(name: str, seed: int = 0):
         "codec_id": FAMILIES[name].codec_id,
         "weights_hash": weights_hash(packed).hex(),
         "config": dataclasses.asdict(config),
-        "qualities": [0, 100],
+        "qualities": list(FAMILIES[name].qualities),
     }
     return packed, card
 

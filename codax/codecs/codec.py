@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from codax.codecs import order
+from codax.codecs import tokens as tokenizer
 from codax.codecs.container import join_layers, split_layers
 from codax.codecs.families import family
 from codax.codecs.order import SymbolSink, layers_at
@@ -171,6 +172,25 @@ class Codec:
     ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         """Bits by step, each float32[N], and decoded latents; see `order.rate`."""
         return order.rate(self.model.prior, latents, quality, key)
+
+    # Tokens, of the codecs that have them: see `codax.codecs.tokens`.
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Sizes of the vocabularies of a cell's tokens, one for each token."""
+        return tokenizer.vocabulary(self)
+
+    def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
+        """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
+        return tokenizer.tokens(self, images, quality)
+
+    def from_tokens(self, tokens: Any, quality: float | None = None) -> jax.Array:
+        """Pictures uint8[N 16h 16w 3] of tokens int32[N h w L]."""
+        return tokenizer.from_tokens(self, tokens, quality)
+
+    def file_tokens(self, data: bytes) -> np.ndarray:
+        """The tokens in a file, int32[1 h w L]."""
+        return tokenizer.file_tokens(self, data)
 
     # Streams.
 

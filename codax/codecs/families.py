@@ -8,6 +8,7 @@ from typing import Any
 
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
+from codax.codecs.fsq import FsqConfig, fsq
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Family] = {
         qualities=(100, 100),
         lossless=True,
     ),
+    "fsq": Family(codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
 }
 

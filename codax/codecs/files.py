@@ -19,7 +19,7 @@ from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
 if TYPE_CHECKING:
     from codax.codecs.codec import Codec
 
-__all__ = ["decode_image", "encode_image", "find_codec", "read_info"]
+__all__ = ["decode_image", "encode_image", "find_codec", "read_for", "read_info"]
 
 METADATA = ("all", "icc", "none")
 
@@ -126,21 +126,40 @@ def decode_image(
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: the weights that wrote the file are not at hand, or are others.
     """
-    file = container.read(data, max_pixels=max_pixels)
     if codec is None:
+        file = container.read(data, max_pixels=max_pixels)
         codec = find_codec(file, weights)
-    elif (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
-        raise _wrong_weights(file, codec)
-    if file.layered != (codec.layers > 1):
-        raise FormatError(
-            f"the file says that it can{'' if file.layered else 'not'} be cut, "
-            f"{codec.name} that it can{'not' if file.layered else ''}"
-        )
+    file = read_for(codec, data, max_pixels=max_pixels)
     picture_of = _open_sections(file)
     rgb = codec.decompress(
         file.stream, file.height, file.width, file.quality, oracle=oracle
     )
     return pictures.to_image(picture_of(rgb))
+
+
+def read_for(codec: Codec, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+    """Reads a file for a codec.
+
+    Args:
+        codec: what shall decode it.
+        data: the whole file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: other weights wrote it.
+    """
+    file = container.read(data, max_pixels=max_pixels)
+    if (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
+        raise _wrong_weights(file, codec)
+    if file.layered != (codec.layers > 1):
+        has = ("has no layers", "has layers")
+        raise FormatError(
+            f"the file {has[file.layered]}, but {codec.name} {has[codec.layers > 1]}; "
+            "the file is damaged"
+        )
+    return file
 
 
 def find_codec(file: Container, weights: str | Path | None = None) -> Codec:

@@ -286,6 +286,29 @@ class RvqNetworks(Autoencoder):
         commitment = COMMITMENT * lmbda * found.loss / unit
         return bits, self._decoded(found.values, used, None), {"commitment": commitment}
 
+    # The tokenizer's face, see `codax.codecs.tokens`.
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Sizes of the vocabularies of a cell's tokens."""
+        return self.g_s_quantiser.vocabulary
+
+    def token_counts(self) -> tuple[int, ...]:
+        """How many tokens a cell may have: those of the first layers, by their number."""
+        return self.g_s_quantiser.starts[1:]
+
+    def tokens(self, x: jax.Array, quality: jax.Array) -> jax.Array:
+        """Tokens int32[N h w L] of all layers, of pictures float32[N 16h 16w 3]."""
+        return self.g_s_quantiser(self.latents(x)).tokens
+
+    def tokens_of(self, y: np.ndarray) -> np.ndarray:
+        """Tokens of what a decoder keeps, int32[h w L]."""
+        return y
+
+    def picture(self, tokens: jax.Array, quality: jax.Array) -> jax.Array:
+        """Pictures float32[N 16h 16w 3] of the tokens of a quality's layers."""
+        return self.synthesis({"y": tokens}, quality)
+
     def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
         """Starts or revives codes, sets their prices, fits contexts and tables.
 

@@ -29,6 +29,7 @@ from codax.entropy.tables import (
 )
 
 __all__ = [
+    "DigitSource",
     "GridSource",
     "IndexSource",
     "ResidualSource",
@@ -192,6 +193,43 @@ class GridSource:
         """See `Source`."""
         stored = symbols + heads[0].astype(np.int32) // FRACTIONS
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class DigitSource:
+    """Digits of bounded alphabets, by the tables of `GridSource`.
+
+    Heads: the mean in eighths, the index of the scale, and the largest digit; digits
+    lie around 0. Values to be coded are within their alphabet already.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: GridShape
+    tables = "grid"
+    unit = 16
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        mean, index, _ = heads
+        kept = straight_through_round(value)
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen - mean / FRACTIONS, index), kept * self.unit
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return GridSource(self.density).index(heads[:2], shape)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return GridSource(self.density).symbols(np.round(value), heads[:2])
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        digits = GridSource(self.density).kept(symbols, heads[:2])
+        largest = heads[2].astype(np.int32)
+        return np.clip(digits, -largest, largest) * self.unit
 
 
 @dataclass(frozen=True)

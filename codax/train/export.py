@@ -80,12 +80,13 @@ def make_card(
     packed: Arrays, config: TrainConfig, *, version: int = 1
 ) -> dict[str, Any]:
     """The fields of a card that follow from the weights and the configuration."""
+    kind = family(config.codec)
     return {
         "name": f"{config.codec}-{config.preset}-v{version}",
         "codec": config.codec,
         "preset": config.preset,
         "version": version,
-        "codec_id": family(config.codec).codec_id,
+        "codec_id": kind.codec_id,
         "weights_hash": weights_hash(dict(packed)).hex(),
         "config": dataclasses.asdict(config.model),
         "qualities": list(family(config.codec).qualities),

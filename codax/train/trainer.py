@@ -17,6 +17,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from codax.codecs.families import family
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
@@ -161,7 +162,8 @@ class Trainer:
         else:
             (x,) = data
         x = self._share_out(x)
-        quality = jax.random.randint(quality_key, (batch,), 0, 201)
+        low, high = (2 * end for end in family(config.codec).qualities)
+        quality = jax.random.randint(quality_key, (batch,), low, high + 1)
         if config.quality >= 0:
             quality = jnp.full_like(quality, config.quality)
         anchor = (quality + QUALITY_SPACING // 2) // QUALITY_SPACING
