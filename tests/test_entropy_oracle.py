@@ -32,6 +32,8 @@ def random_state(codec, step, seed):
         value = random.integers(-limit, limit + 1, shape).astype(np.float32)
         if name == "y":  # most latents are small
             value = np.round(value * random.random(shape) ** 8)
+        if codec.layers > 1:  # latents are tokens
+            value = value % np.asarray(codec.vocabulary)
         if name != "z":
             value[:, EXTENT[0] :] = 0
             value[:, :, EXTENT[1] :] = 0

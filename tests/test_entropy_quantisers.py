@@ -160,3 +160,28 @@ def test_every_layer_adds_and_the_first_are_enough():
     assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
     with pytest.raises(ConfigError, match="0 tokens"):
         quantiser.values(found.tokens[..., :0])
+
+
+def test_a_short_training_uses_more_than_half_of_every_layer():
+    x = vectors(512, 6)
+    graph, params, rest = nnx.split(residual(x[:128]), nnx.Param, ...)
+
+    @jax.jit
+    def step(params, used):
+        def loss(params):
+            found = nnx.merge(graph, params, rest)(x[:, None], used)
+            return found.loss.mean() + ((found.values[:, 0] - x) ** 2).mean()
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        return jax.tree.map(lambda p, g: p - 0.2 * g, params, gradient), value
+
+    random = np.random.default_rng(0)
+    everything = np.full(512, len(LAYERS))
+    first = float(step(params, everything)[1])
+    for _ in range(60):
+        params, _ = step(params, random.integers(1, len(LAYERS) + 1, 512))
+    assert float(step(params, everything)[1]) < first
+    tokens = nnx.merge(graph, params, rest)(jnp.asarray(x)[:, None]).tokens
+    sizes = [layer.codes for layer in LAYERS for _ in range(layer.tokens)]
+    for place, size in enumerate(sizes):
+        assert usage(np.asarray(tokens[..., place]), size)[0] >= 0.5

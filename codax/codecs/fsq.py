@@ -12,8 +12,8 @@ of a picture, and a file holds them at the price that the prior sets.
 Coding order: z by static tables; features = h_s(z); then the digits in the four steps
 of `quadtree`.
 
-Source: Mentzer et al. 2023 (finite scalar quantisation), whose bound is a tanh and whose
-digits are coded at fixed length; clip and entropy model are this project's.
+Source: Mentzer et al. 2023 (finite scalar quantisation), whose bound is a tanh and
+whose digits are coded at fixed length; clip and entropy model are this project's.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class FsqConfig(QuadtreeConfig):
             raise ConfigError(f"sizes: got {self.sizes}, expected odd ones from 3")
         if len(self.sizes) != len(self.ends) + 1:
             raise ConfigError(
-                f"sizes: got {len(self.sizes)}, expected {len(self.ends) + 1}: one more "
-                "than ends"
+                f"sizes: got {len(self.sizes)}, expected {len(self.ends) + 1}, one "
+                "more than ends"
             )
 
     @property
