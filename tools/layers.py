@@ -2,9 +2,9 @@
 
     python tools/layers.py rvq-tiny PICTURE_OR_FOLDER...
 
-Prints, as means over the pictures: bits a pixel of the files cut after each layer, their
-PSNR, what the layer added to both, the share of the codes that occur, and how many
-percent its tokens take less than at fixed length.
+Prints, as means over the pictures: bits a pixel of the files cut after each layer,
+their PSNR, what the layer added to both, the share of the codes that occur, and how
+many percent its tokens take less than at fixed length.
 """
 
 import sys

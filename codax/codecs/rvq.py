@@ -48,7 +48,7 @@ __all__ = ["RvqConfig", "RvqPrior", "rvq"]
 
 COMMITMENT = 0.25
 """Weight of the commitment beside the distortion."""
-START_VECTORS = 24_000
+START_VECTORS = 60_000
 """Vectors that a layer's codes start from."""
 STEP_HALO = 4
 BATCH = 16

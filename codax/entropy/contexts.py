@@ -281,21 +281,37 @@ def _around(x: jax.Array, direct: bool) -> jax.Array:
 
 
 def _ranks(score: np.ndarray, counts: np.ndarray, levels: int) -> np.ndarray:
-    """Codes in groups of about equal mass by rising score, integers 0..levels-1."""
-    order = np.argsort(score, kind="stable")
-    mass = np.cumsum(counts[order]) - counts[order] / 2
-    groups = np.minimum(mass * levels // max(counts.sum(), 1), levels - 1)
-    found = np.empty(len(score))
-    found[order] = groups
+    """Parts things into groups of about equal mass by rising score.
+
+    Args:
+        score: of each thing.
+        counts: its mass; one that is heavier than a group's share has its own.
+        levels: number of groups.
+
+    Returns:
+        The group of each, 0..levels-1.
+    """
+    found = np.zeros(len(score))
+    level, filled, left = 0, 0.0, float(counts.sum())
+    for thing in np.argsort(score, kind="stable"):
+        share = left / (levels - level)
+        if filled and filled + counts[thing] / 2 > share and level < levels - 1:
+            level, filled, left = level + 1, 0.0, left - filled
+        found[thing] = level
+        filled += counts[thing]
     return found
 
 
 def _thresholds(total: np.ndarray, count: int) -> np.ndarray:
-    """Rising integers that part sums into bins of about equal mass."""
-    shares = np.arange(1, count + 1) / (count + 1)
-    edges = np.maximum(np.ceil(np.quantile(total, shares)), 1.0)
-    for i in range(1, count):
-        edges[i] = max(edges[i], edges[i - 1] + 1)
+    """Rising integers that part sums into bins of about equal mass, float32[count]."""
+    values, counts = np.unique(total, return_counts=True)
+    bins = _ranks(values, counts, count + 1)
+    # Bins that nothing falls into begin beyond the largest sum.
+    edges = values[-1] + 1 + np.arange(count)
+    for place in range(count):
+        above = values[bins > place]
+        if above.size:
+            edges[place] = above[0]
     return edges.astype(np.float32)
 
 
