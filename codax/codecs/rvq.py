@@ -68,8 +68,8 @@ class RvqConfig:
     coarse_dimension: int = 16
     fine_dimension: int = 24
     """Dimensions of the codes."""
-    dear: float = 1000.0
-    cheap: float = 400.0
+    dear: float = 1200.0
+    cheap: float = 500.0
     """Squared pixel levels that a bit is worth, at the first and the last layer."""
 
     def __post_init__(self) -> None:

@@ -252,7 +252,10 @@ class Trainer:
             The state, and figures for the log.
         """
         averaged = stage == "end"
-        model = self.model(state["ema" if averaged else "params"], state["fixed"])
+        # Copies: what a merged module is given, it writes back into the trees.
+        weights = state["ema" if averaged else "params"]
+        copies = jax.tree.map(lambda leaf: leaf, (weights, state["fixed"]))
+        model = self.model(*copies)
         facts = model.adapt(pictures, stage)
         parts: Any = nnx.split(model, nnx.Param, ...)
         _, params, fixed = parts
