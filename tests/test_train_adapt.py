@@ -1,4 +1,4 @@
-"""Networks that adapt to pictures while they train: codes, contexts, usage in the log."""
+"""Networks that adapt to pictures in a run: codes, contexts, usage in the log."""
 
 import json
 
