@@ -48,7 +48,7 @@ __all__ = ["Stopped", "train"]
 SAVE_SECONDS = 50.0
 """Between two saves, so that with the step in progress at most a minute is lost."""
 REPORT_SECONDS = 15.0
-ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 256
+ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
 """Crops that networks adapt to in a run, their side, and at the end of a phase."""
 MOST_BAD_STEPS = 20
 
