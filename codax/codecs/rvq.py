@@ -219,7 +219,8 @@ class RvqPrior(nnx.Module):
         return (1 if step.layer < self.coarse else 2,)
 
     def check_exact(self) -> None:
-        """Nothing to check: maps, sums of a few small integers, thresholds."""
+        """Checks maps and thresholds; raises ModelError if one is no integer."""
+        self.bank.check()
 
     def set_scale(self, std: np.ndarray) -> None:
         """Nothing to set: codes and tables start from tokens."""

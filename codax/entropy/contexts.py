@@ -31,6 +31,7 @@ from flax import nnx
 
 from codax.entropy.clusters import prices
 from codax.entropy.tables import integer_table
+from codax.errors import ModelError
 from codax.transforms.layers import Fixed, depth_to_space, grid_mask, space_to_depth
 
 __all__ = ["DIAGONAL", "DIRECT", "TABLES", "IndexContexts"]
@@ -186,6 +187,23 @@ class IndexContexts(nnx.Module):
         return jnp.concatenate(
             [whole[..., first : first + 1], whole[..., second : second + 1]], -1
         )
+
+    def check(self) -> None:
+        """Checks that maps and thresholds are integers that keep every sum exact.
+
+        Raises:
+            ModelError: one is not, or beyond its range.
+        """
+        limits = {"activity": 255, "kind": KINDS - 1}
+        for name, value in nnx.to_pure_dict(nnx.state(self)).items():
+            values = np.asarray(value, np.float64)
+            limit = limits.get(name.rstrip("0123456789"), 2**24)
+            if not np.all((values == np.round(values)) & (values >= 0)):
+                raise ModelError(f"bank: {name} holds other than whole numbers from 0")
+            if values.max() > limit:
+                raise ModelError(
+                    f"bank: {name} reaches {values.max():g}, expected at most {limit}"
+                )
 
     # Fitting, on whole pictures or crops.
 

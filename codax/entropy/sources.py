@@ -20,6 +20,7 @@ import numpy as np
 
 from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
+from codax.entropy.quantisers import Rounding
 from codax.entropy.tables import (
     FRACTIONS,
     TABLE_TOTAL,
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Heads = Sequence[Any]
+ROUNDING = Rounding(LATENT_LIMIT // 16)
 
 
 class Source(Protocol):
@@ -103,7 +105,7 @@ class StaticSource:
 
     def train(self, value, heads, quality, noise):
         """See `Source`."""
-        kept = straight_through_round(value)
+        kept = ROUNDING(value).values
         seen = kept if noise is None else value + noise
         return self.density.bits(seen, quality), kept * self.unit
 
@@ -113,7 +115,7 @@ class StaticSource:
 
     def symbols(self, value, heads):
         """See `Source`."""
-        limit = LATENT_LIMIT // 16
+        limit = ROUNDING.limit
         return np.clip(np.round(value), -limit, limit).astype(np.int32)
 
     def kept(self, symbols, heads):

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from codax.codecs.trees import unflatten_like
+from codax.codecs.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
@@ -127,9 +127,11 @@ def train(
         elif initial is not None:
             state = join_initial(state, initial, say)
         if trainer.adapts and not resume:
-            say("codes, contexts and tables start from the pictures")
+            # Weights to start from that have everything are not started anew.
+            whole = flatten({"ema": state["ema"]}).keys() <= set(initial or ())
+            say("codes, contexts and tables are fitted to the pictures")
             crops = sample_crops(resident, ADAPT_CROPS, ADAPT_SIDE, config.seed)
-            state, _ = trainer.adapt(state, crops, "start")
+            state, _ = trainer.adapt(state, crops, "run" if whole else "start")
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.json").write_text(config.to_json())
         # Copies: parts that share a buffer cannot both be given away to a step.
