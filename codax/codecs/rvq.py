@@ -295,7 +295,7 @@ class RvqNetworks(Autoencoder):
         return self.g_s_quantiser.vocabulary
 
     def token_counts(self) -> tuple[int, ...]:
-        """How many tokens a cell may have: those of the first layers, by their number."""
+        """How many tokens a cell may have: those of the first layers."""
         return self.g_s_quantiser.starts[1:]
 
     def tokens(self, x: jax.Array, quality: jax.Array) -> jax.Array:
