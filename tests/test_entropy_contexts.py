@@ -61,9 +61,13 @@ def reference(bank, tokens):
             if i % 2 and j % 2:
                 near = around(i, j, False, *EXTENT)
                 d = [activity[0][tokens[a, b, 0]] for a, b in near]
-                found[i, j, 0] = 1 + bin_of("0_diagonal", 12 * np.mean(d)) if d else 0
+                found[i, j, 0] = (
+                    1 + bin_of("0_diagonal", 12 * sum(d) / len(d)) if d else 0
+                )
             elif (i + j) % 2:
-                found[i, j, 0] = 32 + bin_of("0_direct", 12 * np.mean(v)) if v else 0
+                found[i, j, 0] = (
+                    32 + bin_of("0_direct", 12 * sum(v) / len(v)) if v else 0
+                )
             own = activity[0][tokens[i, j, 0]]
             x = sum(abs(own - other) for other in v)
             found[i, j, 1] = TABLES + 8 * kind[0][tokens[i, j, 0]] + bin_of("1", x)
