@@ -42,6 +42,9 @@ WIDTHS = {
     "blocks": 1,
     "slices": (3, 5, 8),
     "residual": 8,
+    "levels": 2,
+    "split": 1,
+    "channels": 8,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 
@@ -84,6 +87,21 @@ def small_networks(name: str, seed: int = 0):
     # JAX's own normals are compiled anew for every shape, half a minute in all.
     with mock.patch("jax.random.normal", normal):
         model = FAMILIES[name].networks(config, rngs=nnx.Rngs(seed))
+    if FAMILIES[name].lossless:
+        model.start(lambda count, side: np.stack([photo()[:side, :side]] * count))
+    else:
+        _start_lossy(model, config, random)
+    for path, layer in nnx.iter_modules(model.prior):
+        # Heads start near zero; louder ones make means and tables differ.
+        if path and str(path[-1]).startswith(("mean", "scale")):
+            layer.kernel[...] = layer.kernel[...] * 4.0
+            noise = random.normal(0, 0.05, layer.bias.shape)
+            layer.bias[...] = layer.bias[...] + jnp.asarray(noise, jnp.float32)
+    return model, config
+
+
+def _start_lossy(model, config, random):
+    """Sets the cosine transform, and noise into the networks beside it."""
     latents = config.transforms.latents
     matrix = cosine_matrix(latents)
     std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
@@ -93,13 +111,6 @@ def small_networks(name: str, seed: int = 0):
     for layer in (model.g_a.leave, model.g_s.leave):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
-    for path, layer in nnx.iter_modules(model.prior):
-        # Heads start near zero; louder ones make means and tables differ.
-        if path and str(path[-1]).startswith(("mean", "scale")):
-            layer.kernel[...] = layer.kernel[...] * 4.0
-            noise = random.normal(0, 0.05, layer.bias.shape)
-            layer.bias[...] = layer.bias[...] + jnp.asarray(noise, jnp.float32)
-    return model, config
 
 
 def packed_codec(name: str, seed: int = 0):
@@ -117,7 +128,8 @@ def packed_codec(name: str, seed: int = 0):
         "codec_id": FAMILIES[name].codec_id,
         "weights_hash": weights_hash(packed).hex(),
         "config": dataclasses.asdict(config),
-        "qualities": [0, 100],
+        "qualities": list(FAMILIES[name].qualities),
+        "lossless": FAMILIES[name].lossless,
     }
     return packed, card
 

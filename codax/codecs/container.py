@@ -90,7 +90,7 @@ class Container:
         quality: half steps, 0..200 (quality 0..100).
         stream: the range coder's bytes.
         colour: whether the samples are grey or RGB.
-        bit_depth: bits a sample; 8 is all that version 1 decodes.
+        bit_depth: bits a sample: 8, or 16 where the samples are grey.
         sections: bytes by tag, in the order of the file.
     """
 
@@ -253,9 +253,10 @@ def _check_fields(container: Container, *, max_pixels: int) -> None:
         raise FormatError(
             f"quality {container.quality} half steps; expected 0 to {MAX_QUALITY}"
         )
-    if container.bit_depth != 8:
+    deepest = 16 if container.colour is Colour.GREY else 8
+    if container.bit_depth not in (8, deepest):
         raise UnsupportedError(
-            f"{container.bit_depth} bits a sample; this codax handles 8"
+            f"{container.bit_depth} bits a sample; this codax handles 8, and 16 of grey"
         )
     for tag in container.sections:
         if is_mandatory(tag) and tag not in tuple(Tag):

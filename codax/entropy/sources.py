@@ -21,9 +21,11 @@ from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
 from codax.entropy.tables import FRACTIONS, GridShape, ScaleShape, StaticDensity
 
-__all__ = ["GridSource", "ResidualSource", "Source", "StaticSource"]
+__all__ = ["GRID_LIMIT", "GridSource", "ResidualSource", "Source", "StaticSource"]
 
 Heads = Sequence[Any]
+GRID_LIMIT = 2**14 - 1
+"""Integers on their grid lie in +-GRID_LIMIT, so that escapes reach all of them."""
 
 
 class Source(Protocol):
@@ -173,9 +175,10 @@ class GridSource:
 
     def symbols(self, value, heads):
         """See `Source`."""
-        return value.astype(np.int32) - heads[0].astype(np.int32) // FRACTIONS
+        value = np.clip(value, -GRID_LIMIT, GRID_LIMIT).astype(np.int32)
+        return value - heads[0].astype(np.int32) // FRACTIONS
 
     def kept(self, symbols, heads):
         """See `Source`."""
         stored = symbols + heads[0].astype(np.int32) // FRACTIONS
-        return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+        return np.clip(stored, -GRID_LIMIT, GRID_LIMIT)
