@@ -20,6 +20,7 @@ from codax.codecs.trees import flatten
 from codax.codecs.weights import weights_hash
 from codax.train.export import pack_codec
 from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -42,6 +43,7 @@ WIDTHS = {
     "blocks": 1,
     "slices": (3, 5, 8),
     "residual": 8,
+    "octaves": (4, 4, 4, 4),
     "levels": 2,
     "split": 1,
     "channels": 8,
@@ -53,7 +55,11 @@ def small_config(name: str):
     """The configuration of a small codec of a family."""
     kind = FAMILIES[name].config
     known = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in WIDTHS.items() if key in known})
+    config = kind(**{key: value for key, value in WIDTHS.items() if key in known})
+    if name == "wavelet":
+        front = dataclasses.replace(config.transforms, front="wavelet")
+        config = dataclasses.replace(config, transforms=front)
+    return config
 
 
 def cosine_matrix(components: int) -> np.ndarray:
@@ -103,10 +109,20 @@ def small_networks(name: str, seed: int = 0):
 def _start_lossy(model, config, random):
     """Sets the cosine transform, and noise into the networks beside it."""
     latents = config.transforms.latents
-    matrix = cosine_matrix(latents)
     std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
     colour = np.full(3, 128.0, np.float32)
-    model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
+    if config.transforms.front == "wavelet":
+        # The first bands of each octave, luma and colour differences.
+        matrix = np.zeros((768, latents), np.float32)
+        colours = np.linalg.qr(np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T)[0]
+        for k, octave in enumerate(octaves()):
+            begin = k * latents // 4
+            matrix[octave[:3], begin : begin + 3] = colours
+            matrix[octave[3], begin + 3] = 1.0
+        model.set_transform_coder(colour, matrix, matrix.T, std)
+    else:
+        matrix = cosine_matrix(latents)
+        model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
     # The networks beside the linear path end in zeros; here they shall count.
     for layer in (model.g_a.leave, model.g_s.leave):
         noise = random.normal(0, 0.02, layer.kernel.shape)

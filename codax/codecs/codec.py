@@ -292,7 +292,10 @@ class Codec:
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
         model, networks, prefix = self.model, self._networks, None
-        shapes, extents = networks.shapes(height, width), networks.extents(height, width)
+        shapes, extents = (
+            networks.shapes(height, width),
+            networks.extents(height, width),
+        )
         shifts: dict[str, int] = {}
         if self.lossless:
             prefix, stream = Prefix.read(stream, height, width, model.prior.levels)

@@ -34,6 +34,7 @@ __all__ = ["Picture", "from_image", "open_image", "to_image"]
 _ORIENTATION = 0x0112
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La")
+_COLOUR_MODES = ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
 # What is turned into the samples of these cannot be turned back to the last bit.
 _CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "La", "RGBa")
 # Modes that are neither those of the samples nor restored from them are simplified.
@@ -245,9 +246,15 @@ def _load(image: Image.Image) -> None:
             f"picture has {bits} bits a sample; codax codes 8, or 16 of grey; convert "
             "it first, for example with `magick IN -depth 8 OUT`"
         )
-    if image.mode not in (*_GREY_MODES, *_DEEP_GREY, *_PLAIN, "P", "RGB", "RGBA", "CMYK") and (
-        image.mode not in ("YCbCr", "LAB", "HSV")
-    ):
+    if image.mode not in (
+        *_GREY_MODES,
+        *_DEEP_GREY,
+        *_PLAIN,
+        "P",
+        "RGB",
+        "RGBA",
+        "CMYK",
+    ) and (image.mode not in ("YCbCr", "LAB", "HSV")):
         raise UnsupportedError(
             f"picture mode {image.mode!r} is not known; convert it to RGB first"
         )

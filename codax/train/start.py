@@ -14,9 +14,7 @@ from codax.train.data import ResidentSet
 __all__ = ["sample_crops", "start_networks"]
 
 
-def sample_crops(
-    resident: ResidentSet, count: int, side: int, seed: int
-) -> np.ndarray:
+def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
     """Random parts of the pictures of a set, float32[count side side 3], 0..255."""
     random = np.random.default_rng(seed)
     area = resident.heights.astype(np.float64) * resident.widths

@@ -96,9 +96,7 @@ _SCHEMES = {
 }
 
 
-def dwt2(
-    x: Array, wavelet: Wavelet = "cdf97", border: Border = "symmetric"
-) -> Bands:
+def dwt2(x: Array, wavelet: Wavelet = "cdf97", border: Border = "symmetric") -> Bands:
     """Splits pictures into the four bands of one level.
 
     Args:
@@ -299,9 +297,7 @@ def _integer(x: Array) -> bool:
     return np.issubdtype(x.dtype, np.integer)
 
 
-def _split(
-    x: Array, scheme: _Scheme, border: str, axis: int
-) -> tuple[Array, Array]:
+def _split(x: Array, scheme: _Scheme, border: str, axis: int) -> tuple[Array, Array]:
     """One level along one axis: the low and the high band."""
     side = x.shape[axis]
     if not scheme.weights:
@@ -316,9 +312,7 @@ def _split(
     return low * (_ROOT if side == 1 else scheme.low), high * scheme.high
 
 
-def _join(
-    low: Array, high: Array, scheme: _Scheme, border: str, axis: int
-) -> Array:
+def _join(low: Array, high: Array, scheme: _Scheme, border: str, axis: int) -> Array:
     """Undoes `_split`."""
     side = low.shape[axis] + high.shape[axis]
     if not _integer(low):
