@@ -19,7 +19,7 @@ from codax.train.loss import rate_distortion
 
 CARDS = list_cards()
 SIZES = [(1, 1), (1, 7), (17, 33), (64, 64), (70, 200)]
-BUCKET_LISTS = [(8, 16, 32, 48, 64), (24,), (8, 28, 40)]
+BUCKET_LISTS = [(8, 16, 32, 48, 64), (28,), (8, 28, 40)]
 """The default, and two that cut the tall picture below into tiles."""
 TALL = (500, 130)
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
