@@ -134,6 +134,7 @@ def test_newer_versions_and_flags_are_refused():
         ({"width": 0}, "size 0x512"),
         ({"quality": 201}, "quality 201 half steps"),
         ({"bit_depth": 12}, "12 bits a sample"),
+        ({"bit_depth": 16}, "16 bits a sample"),
         ({"sections": {0x90: b""}}, "unknown 0x90 must be understood"),
         ({"weights_hash": b"short"}, "weights hash of 5 bytes"),
     ],

@@ -13,6 +13,7 @@ from codax.codecs.families import FAMILIES
 from codax.codecs.order import rate
 from codax.entropy.coder import CostMeter, SymbolEncoder
 from codax.entropy.domain import LATENT_LIMIT
+from codax.entropy.sources import GRID_LIMIT, GridSource
 
 GRID = (8, 8)
 
@@ -26,6 +27,8 @@ def random_latents(codec, seed, count=1):
         h, w = (int(side * prior.strides[name]) for side in GRID)
         std = 30.0 / (1 + np.arange(c))
         latents[name] = random.normal(0, std, (count, h, w, c)).astype(np.float32)
+        if isinstance(prior.sources[name], GridSource):
+            latents[name] = np.round(latents[name])
     return latents
 
 
@@ -109,7 +112,8 @@ def test_costs_by_table_add_up_to_the_stream(name):
     codec = small_codec(name)
     prior = codec.model.prior
     latents = random_latents(codec, 2)
-    latents["y"][0, 3, 5] = 900.0  # Escapes cost too.
+    for value in latents.values():
+        value[0, 1, 1] = 900.0  # Escapes cost too.
     stream, _ = through(codec, latents, 110)
     meter = CostMeter()
     extents = {name: value.shape[1:3] for name, value in latents.items()}
@@ -145,12 +149,14 @@ def test_latents_beyond_the_limit_are_drawn_back(name):
         value[0, 0, 0] = 1e5
         value[0, 1, 1] = -1e5
     _, decoded = through(codec, latents, 60)
-    y = decoded["y"]
-    assert np.abs(y).max() <= LATENT_LIMIT
-    assert np.all(y[0, 0, 0] > LATENT_LIMIT - 16)
-    assert np.all(y[0, 1, 1] < 16 - LATENT_LIMIT)
     for key, value in latents.items():
-        unit = codec.model.prior.sources[key].unit
+        source = codec.model.prior.sources[key]
+        unit = source.unit
+        if key != "z":
+            limit = GRID_LIMIT if isinstance(source, GridSource) else LATENT_LIMIT
+            assert np.abs(decoded[key]).max() <= limit
+            assert np.all(decoded[key][0, 0, 0] > limit - unit)
+            assert np.all(decoded[key][0, 1, 1] < unit - limit)
         ordinary = np.abs(value) < 1e4
         error = np.abs(decoded[key] / unit - value)[ordinary]
         assert error.max() <= 0.5 + 1e-3
@@ -159,11 +165,15 @@ def test_latents_beyond_the_limit_are_drawn_back(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_latents_outside_the_picture_are_not_coded(name):
     codec = small_codec(name)
-    extents = {"y": (5, 6), "z": (2, 2)}
-    extents = {key: extents[key] for key in codec.model.prior.sources}
+    strides = codec.model.prior.strides
+    extents = {
+        key: (int(np.ceil(5 * strides[key])), int(np.ceil(6 * strides[key])))
+        for key in codec.model.prior.sources
+    }
     latents = random_latents(codec, 5)
     stream, decoded = through(codec, latents, 100, extents)
-    assert not np.any(decoded["y"][:, 5:])
-    assert not np.any(decoded["y"][:, :, 6:])
-    latents["y"][:, 5:] = 1e3
+    for key, (rows, columns) in extents.items():
+        assert not np.any(decoded[key][:, rows:])
+        assert not np.any(decoded[key][:, :, columns:])
+        latents[key][:, rows:] = 1e3
     assert through(codec, latents, 100, extents)[0] == stream

@@ -19,7 +19,8 @@ from codax.transforms.autoencoder import (
     TransformWidths,
     base_gain,
 )
-from codax.transforms.klt import block_order, fit_klt
+from codax.transforms.fronts import octaves, split
+from codax.transforms.klt import block_order, fit_groups, fit_klt
 
 __all__ = ["Autoencoder"]
 
@@ -85,9 +86,19 @@ class Autoencoder(nnx.Module):
         Args:
             sample: `(count, side)` -> random parts of pictures, [count side side 3].
         """
-        blocks = sample(BLOCKS, 16).reshape(BLOCKS, 768)
-        colour, matrix, std = fit_klt(blocks, self.g_a.klt.shape[1])
-        self.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
+        latents = self.g_a.klt.shape[1]
+        if self.g_a.front == "space-to-depth":
+            blocks = sample(BLOCKS, 16).reshape(BLOCKS, 768)
+            colour, matrix, std = fit_klt(blocks, latents)
+            back = matrix.T[:, block_order()]
+        else:
+            crops = sample(BLOCKS // 64, 128)
+            colour = crops.mean((0, 1, 2))
+            _, bands = split(crops - colour, self.g_a.front)
+            values = bands.reshape(-1, 768)
+            matrix, std = fit_groups(values, octaves(), self.prior.octaves)
+            back = matrix.T
+        self.set_transform_coder(colour, matrix, back, std)
 
     def set_transform_coder(
         self,

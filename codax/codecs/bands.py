@@ -8,6 +8,8 @@ own size does not matter.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,7 @@ __all__ = [
     "STAR",
     "BandHeads",
     "BandNetwork",
+    "black_fields",
     "differences",
     "neighbourhood",
     "scale_index",
@@ -41,6 +44,12 @@ MEAN_SHIFT = 2
 """Bits between a mean head and eighths."""
 DEVIATION = float(np.pi / np.sqrt(3))
 """Standard deviation of a logistic of scale 1."""
+
+
+def black_fields(shape: tuple[int, ...]) -> np.ndarray:
+    """The black fields of the checkerboard on a grid [N h w C], bool[h w 1]."""
+    rows, columns = np.ogrid[: shape[1], : shape[2]]
+    return ((rows + columns) % 2 == 0)[..., None]
 
 
 def _places(x: jax.Array, offsets: tuple[tuple[int, int], ...]) -> list[jax.Array]:
@@ -127,8 +136,10 @@ class BandHeads(nnx.Module):
     def __init__(self, inputs: int, outputs: int, *, phases: bool, rngs: nnx.Rngs):
         """Makes the heads of so many symbols a position."""
         make = PhaseDense if phases else _plain
-        self.mean = make(inputs, outputs, rngs=rngs, shift=4, limit=HEAD_LIMIT)
-        self.scale = make(inputs, outputs, rngs=rngs, shift=8, limit=HEAD_LIMIT)
+        both = partial(make, inputs, outputs, rngs=rngs, limit=HEAD_LIMIT)
+        # Means start small: what random ones foretell is far off.
+        self.mean = both(shift=4, gain=0.02)
+        self.scale = both(shift=8, gain=0.1)
 
     def set_index(self, index: np.ndarray) -> None:
         """Starts at scale indices float32[outputs], or [4 outputs] with phases."""
@@ -143,8 +154,5 @@ class BandHeads(nnx.Module):
         return mean, inward_clip(index, 0.0, GRID_SCALES - 1.0)
 
 
-def _plain(inputs: int, outputs: int, *, rngs: nnx.Rngs, shift: int, limit: int):
-    """A head without phases."""
-    return ExactDense(
-        inputs, outputs, rngs=rngs, relu=False, shift=shift, limit=limit, gain=0.1
-    )
+_plain = partial(ExactDense, relu=False)
+"""Makes a head without phases."""

@@ -95,7 +95,7 @@ class Container:
         stream: the range coder's bytes; with `layered`, see `split_layers`.
         layered: whether the stream holds one for each layer, and can be cut.
         colour: whether the samples are grey or RGB.
-        bit_depth: bits a sample; 8 is all that version 1 decodes.
+        bit_depth: bits a sample: 8, or 16 where the samples are grey.
         sections: bytes by tag, in the order of the file.
     """
 
@@ -297,9 +297,10 @@ def _check_fields(container: Container, *, max_pixels: int) -> None:
         raise FormatError(
             f"quality {container.quality} half steps; expected 0 to {MAX_QUALITY}"
         )
-    if container.bit_depth != 8:
+    deepest = 16 if container.colour is Colour.GREY else 8
+    if container.bit_depth not in (8, deepest):
         raise UnsupportedError(
-            f"{container.bit_depth} bits a sample; this codax handles 8"
+            f"{container.bit_depth} bits a sample; this codax handles 8, and 16 of grey"
         )
     for tag in container.sections:
         if is_mandatory(tag) and tag not in tuple(Tag):

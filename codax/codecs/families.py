@@ -13,6 +13,7 @@ from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
+from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import ConfigError
 
 __all__ = ["FAMILIES", "Family", "family"]
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Family] = {
     "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
     "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
     "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
+    "wavelet": Family(codec_id=5, config=WaveletConfig, networks=wavelet),
     "wavelet-lossless": Family(
         codec_id=6,
         config=LosslessConfig,

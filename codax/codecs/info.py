@@ -71,6 +71,8 @@ def _mode(file: container.Container) -> str:
     if Tag.MODE in file.sections:
         return file.sections[Tag.MODE].decode("ascii", "replace")
     mode = "L" if file.colour is Colour.GREY else "RGB"
+    if file.bit_depth == 16:
+        mode = "I;16"
     if Tag.ALPHA in file.sections:
-        return {"L": "LA", "RGB": "RGBA"}[mode]
+        return {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     return mode

@@ -1,12 +1,12 @@
-"""`wavelet-lossless`: integer sub-bands by a learned prior, decoded to the same samples.
+"""`wavelet-lossless`: integer sub-bands by a learned prior, and the same samples back.
 
     x -> YCoCg-R -> 5/3 wavelet -> luma: low, 5, 4, 3, 2, 1 -> chroma: the same
 
 Coding order: all of luma, then all of chroma, each from the coarsest band to the finest
 level, so that a grey picture is a beginning of the list. A level is foretold from the
 low band that it completes, which is joined from everything coarser; chroma sees luma's
-too. Coarse levels code their three bands in one step. The two finest code them in three,
-by the fields of a checkerboard:
+too. Coarse levels code their three bands in one step. The two finest code them in
+three, by the fields of a checkerboard:
 
     step      black    white
     0         hl       lh
@@ -38,6 +38,7 @@ from codax.codecs.bands import (
     STAR,
     BandHeads,
     BandNetwork,
+    black_fields,
     differences,
     neighbourhood,
     scale_index,
@@ -83,12 +84,6 @@ class LosslessConfig:
             )
 
 
-def _black(shape: tuple[int, ...]) -> np.ndarray:
-    """The black fields of a grid [N h w C], bool[h w 1]."""
-    rows, columns = np.ogrid[: shape[1], : shape[2]]
-    return ((rows + columns) % 2 == 0)[..., None]
-
-
 def _take(step: int):
     """Picks the band that each field codes: [N h w 3*C] -> [N h w C]."""
 
@@ -96,7 +91,7 @@ def _take(step: int):
         xp: Any = jnp if isinstance(whole, jax.Array) else np
         c = whole.shape[-1] // 3
         black, white = (whole[..., b * c : (b + 1) * c] for b in SCHEDULE[step])
-        return xp.where(_black(whole.shape), black, white)
+        return xp.where(black_fields(whole.shape), black, white)
 
     return take
 
@@ -107,7 +102,7 @@ def _put(step: int):
     def put(known: Array, values: Array) -> Array:
         xp: Any = jnp if isinstance(known, jax.Array) else np
         c = known.shape[-1] // 3
-        black = _black(known.shape)
+        black = black_fields(known.shape)
         parts = []
         for band in (LH, HL, HH):
             own = [field == band for field in SCHEDULE[step]]
@@ -153,7 +148,7 @@ def _join_step(group: str, level: int, last: bool) -> Step:
     reads = (f"{group}_low",) if last else (f"{group}_at{above}", f"{group}{above}")
 
     def network(prior: LosslessPrior, low, *rest, exact=True):
-        *details, quality, extent = rest
+        *details, _, extent = rest
         low = low.astype(np.int32)
         if details:
             sides = extent or (2 * low.shape[1], 2 * low.shape[2])
@@ -186,7 +181,7 @@ def _whole_level(group: str, level: int) -> Step:
     name = f"{group}{level}"
 
     def network(prior: LosslessPrior, *args, exact=True):
-        *known, quality, extent = args
+        *known, _, extent = args
         extent = _on_grid(extent, level)
         x = _features(prior, group, level, known, extent, exact)
         return getattr(prior, f"{name}_heads")(x, extent, exact=exact)
@@ -205,7 +200,7 @@ def _split_level(group: str, level: int) -> tuple[Step, ...]:
     name = f"{group}{level}"
 
     def features(prior: LosslessPrior, *args, exact=True):
-        *known, quality, extent = args
+        *known, _, extent = args
         extent = _on_grid(extent, level)
         return (_features(prior, group, level, known, extent, exact),)
 

@@ -24,13 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from codax.errors import FormatError
-from codax.transforms.wavelet import Array, dwt2, idwt2
+from codax.transforms.wavelet import Array, Wavelet, dwt2, idwt2
 
 __all__ = ["GROUPS", "Prefix", "from_bands", "join_level", "to_bands"]
 
 GROUPS = {"luma": 1, "chroma": 2}
 """Groups of colours, in coding order, and the colours of each."""
-WAVELET = "cdf53"
+WAVELET: Wavelet = "cdf53"
 DEEP_SIZE, LOW_SIZE = 24.0, 64.0
 """With more than 8 bits, coefficients are shifted down to about such a size, root of
 the mean square, which is that of a detailed picture of 8 bits."""
@@ -66,7 +66,6 @@ def to_bands(samples: Array, levels: int, middle: int) -> dict[str, Array]:
     bands = {}
     for group, low in planes.items():
         for level in range(1, levels + 1):
-            rows, columns = low.shape[1:3]
             low, *details = dwt2(low, WAVELET)
             bands[f"{group}{level}"] = xp.concatenate(
                 [_pad(xp, d, low.shape[1:3]) for d in details], -1
@@ -109,8 +108,8 @@ def from_bands(
         if f"{group}_low" not in bands:
             continue
         low = bands[f"{group}_low"].astype(np.int32)
-        level = sum(name.startswith(group) for name in bands) - 1
-        for level in range(level, 0, -1):
+        levels = sum(name.startswith(group) for name in bands) - 1
+        for level in range(levels, 0, -1):
             sides = (-(-height // 2 ** (level - 1)), -(-width // 2 ** (level - 1)))
             low = join_level(low, bands[f"{group}{level}"].astype(np.int32), sides)
         planes.append(low)

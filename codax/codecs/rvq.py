@@ -79,6 +79,11 @@ class RvqConfig:
                 f"layers: got {self.coarse} coarse and {self.fine} fine, expected at "
                 "least 1 of each"
             )
+        if self.transforms.front != "space-to-depth":
+            raise ConfigError(
+                f"transforms.front: got {self.transforms.front!r}, expected "
+                "'space-to-depth', since fine layers start from the pixels of quarters"
+            )
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -30,6 +30,7 @@ from codax.entropy.tables import (
 )
 
 __all__ = [
+    "GRID_LIMIT",
     "DigitSource",
     "GridSource",
     "IndexSource",
@@ -40,6 +41,8 @@ __all__ = [
 
 Heads = Sequence[Any]
 ROUNDING = Rounding(LATENT_LIMIT // 16)
+GRID_LIMIT = 2**14 - 1
+"""Integers on their grid lie in +-GRID_LIMIT, so that escapes reach all of them."""
 
 
 class Source(Protocol):
@@ -189,12 +192,13 @@ class GridSource:
 
     def symbols(self, value, heads):
         """See `Source`."""
-        return value.astype(np.int32) - heads[0].astype(np.int32) // FRACTIONS
+        value = np.clip(value, -GRID_LIMIT, GRID_LIMIT).astype(np.int32)
+        return value - heads[0].astype(np.int32) // FRACTIONS
 
     def kept(self, symbols, heads):
         """See `Source`."""
         stored = symbols + heads[0].astype(np.int32) // FRACTIONS
-        return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+        return np.clip(stored, -GRID_LIMIT, GRID_LIMIT)
 
 
 @dataclass(frozen=True)

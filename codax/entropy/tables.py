@@ -53,6 +53,8 @@ GRID_LOG_STEP = float((np.log(30.0) - np.log(0.06)) / (GRID_SCALES - 1))
 FRACTIONS = 8
 """Parts of 1 in which a grid table's mean is given; table = scale * 8 + fraction."""
 GRID_TAIL = 10.0
+GRID_FLOOR = 2.0**-32
+"""About what an escape costs."""
 GRID_MAX_HALF = 255
 ANCHOR_SPACING = 16
 ANCHORS = 14
@@ -148,7 +150,7 @@ class GridShape(nnx.Module):
 
         wide = mass(scale * jnp.exp(self.spread[...]))
         mixed = (1.0 - weight) * mass(scale) + weight * wide
-        return -jnp.log2(jnp.maximum(mixed, BITS_FLOOR))
+        return -jnp.log2(jnp.maximum(mixed, GRID_FLOOR))
 
 
 class StaticDensity(nnx.Module):

@@ -90,6 +90,7 @@ def make_card(
         "weights_hash": weights_hash(dict(packed)).hex(),
         "config": dataclasses.asdict(config.model),
         "qualities": list(family(config.codec).qualities),
+        "lossless": family(config.codec).lossless,
     }
 
 
