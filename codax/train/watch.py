@@ -33,6 +33,8 @@ __all__ = ["Watcher"]
 
 SHARES = (0.1, 0.4, 0.7, 0.95)
 """The qualities: places between the codec's lowest and its highest."""
+EQUAL_DB = 99.0
+"""Stands for the PSNR of equal pictures, which is infinite."""
 PICTURES = 6
 SIDE = 512
 SHEET_PICTURES = 3
@@ -59,7 +61,8 @@ class Watcher:
         """
         self.run, self.config, self.say = run, config, say
         low, high = family(config.codec).qualities
-        self.qualities = [round(low + share * (high - low), 1) for share in SHARES]
+        places = {round(low + share * (high - low), 1) for share in SHARES}
+        self.qualities = sorted(places)
         self.crops = centre_crops(held_out, PICTURES, SIDE)
         self.jpeg: Any = self._jpeg() if self.crops else None
 
@@ -90,7 +93,8 @@ class Watcher:
             + ("" if against is None else f"  {against:+.1f} % of JPEG's bits")
             + f"  {line['dead_channels']} of {line['channels']} channels unused"
         )
-        self._plot()
+        if len(self.qualities) > 1:
+            self._plot()
 
     def _jpeg(self) -> Curve:
         codec = classical("jpeg")
@@ -115,7 +119,7 @@ class Watcher:
                 data = codec.encode(crop, quality=quality)
                 back = np.asarray(codec.decode(data))
                 bpp[i, j] = 8 * len(data) / (crop.shape[0] * crop.shape[1])
-                db[i, j] = psnr(crop, back)
+                db[i, j] = min(psnr(crop, back), EQUAL_DB)
                 if j < SHEET_PICTURES:
                     shown[j].append(back)
         used = self._used_channels(codec)
@@ -150,9 +154,8 @@ class Watcher:
             stream = codec.compress(crop, quality)
             found = codec.decode_latents(stream, height, width, quality)
             for name, value in found.items():
-                # A whole step, or any token but the first.
-                unit = codec.model.prior.sources[name].unit
-                now = np.abs(value).max((0, 1)) >= unit
+                step = codec.model.prior.sources[name].unit
+                now = np.abs(value).max((0, 1)) >= step
                 used[name] = used.get(name, False) | now
         return used
 
