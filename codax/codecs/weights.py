@@ -28,17 +28,26 @@ from codax.entropy.coder import TableSet
 from codax.entropy.exact import UNIT, WEIGHT_BITS
 from codax.entropy.tables import (
     ANCHORS,
+    FRACTIONS,
+    GRID_LOG_MIN,
+    GRID_LOG_STEP,
+    GRID_SCALES,
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
+    TABLE_TOTAL,
     gaussian_mixture_pmf,
+    grid_pmf,
     integer_table,
     logistic_mixture_pmf,
 )
 from codax.errors import ModelError
 
 __all__ = [
+    "BANK",
+    "bank_tables",
     "digest",
+    "grid_tables",
     "of_networks",
     "pack_tables",
     "pack_weights",
@@ -56,8 +65,11 @@ BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
 STATIC_TAIL = 14.0
 """Static tables reach this many logistic scales beyond the location."""
 STATIC_MAX_HALF = 1023
-PLAIN = ("density", "shape", "domain")
+PLAIN = ("density", "shape", "domain", "bank")
 """Parts of a prior that hold no layer: kept as float32."""
+
+BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
+"""A bank's tables in a network and among the stored arrays."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -100,12 +112,24 @@ def pack_weights(arrays: Arrays) -> Arrays:
 
 
 def unpack_weights(packed: Arrays) -> Arrays:
-    """The float32 shadows of stored weights; integers survive exactly."""
-    return {
+    """The float32 shadows of stored weights; integers survive exactly.
+
+    The tables of a bank are part of its network, and stored once, as tables.
+    """
+    found = {
         path: (value.astype(np.float64) / _kind(path)[1]).astype(np.float32)
         for path, value in packed.items()
         if not path.startswith("tables/")
     }
+    if BANK_TABLES in packed:
+        found[BANK] = packed[BANK_TABLES].astype(np.float32)
+    return found
+
+
+def bank_tables(flat: np.ndarray) -> list[np.ndarray]:
+    """The tables of a bank: frequencies in a row, each table with its own sum."""
+    ends = np.flatnonzero(np.cumsum(flat.astype(np.int64)) % TABLE_TOTAL == 0)
+    return np.split(flat, ends[:-1] + 1)
 
 
 def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
@@ -120,6 +144,17 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
         centre = half.size - 1
         whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
         tables.append(whole[centre:])
+    return tables
+
+
+def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 256 grid tables, [scale][fraction] in one list."""
+    tables = []
+    for index in range(GRID_SCALES):
+        scale = float(np.exp(GRID_LOG_MIN + GRID_LOG_STEP * index))
+        for fraction in range(FRACTIONS):
+            pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
+            tables.append(integer_table(pmf))
     return tables
 
 
@@ -157,20 +192,23 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     """The table sets of a source.
 
     Returns:
-        One set of 64 for the scale tables `y`; for a static source one set for each
-        quality anchor, with a table per channel.
+        One set of 64 for `scales`, one of 256 for `grid`, one of all for a bank; for a
+        static source one set for each quality anchor, with a table per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.
     """
     parts = _split(packed, name)
+    if name == "bank":
+        return [TableSet(parts, [0] * len(parts))]
     if name == "scales":
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
         return [TableSet(whole, [-(p.size - 2) for p in parts])]
-    channels = len(parts) // ANCHORS
+    count = 1 if name == "grid" else ANCHORS
+    size = len(parts) // count
     sets = []
-    for anchor in range(ANCHORS):
-        own = parts[anchor * channels : (anchor + 1) * channels]
+    for number in range(count):
+        own = parts[number * size : (number + 1) * size]
         sets.append(TableSet(own, [-(table.size - 2) // 2 for table in own]))
     return sets
 
