@@ -213,7 +213,7 @@ def run_jobs(
             raise
         # One damaged file, whatever it breaks, must not cost the others.
         except Exception as error:
-            report.error(job.source, error)
+            report.error("stdin" if job.source == STREAM else job.source, error)
             return False
         return True
 
