@@ -102,7 +102,9 @@ def small_networks(name: str, seed: int = 0):
     with mock.patch("jax.random.normal", normal):
         model = FAMILIES[name].networks(config, rngs=nnx.Rngs(seed))
     if FAMILIES[name].lossless:
-        model.start(lambda count, side: np.stack([photo()[:side, :side]] * count))
+        model.start(
+            lambda count, side: np.stack([photo()[:side, 230 : 230 + side]] * count)
+        )
     else:
         _start_lossy(model, config, random)
     # Heads start near zero; louder ones make means and tables differ. Those of a codec

@@ -46,7 +46,8 @@ def make(name: str) -> None:
     for title, (rgb, share) in pictures.items():
         quality = low + (high - low) * share / 100
         image = rgb[..., 0] if title.startswith("grey") else rgb
-        data = codec.encode(image, quality=quality)
+        low, high = codec.qualities
+        data = codec.encode(image, quality=max(low, min(quality, high)))
         file = container.read(data)
         latents = codec.decode_latents(
             file.stream, file.height, file.width, file.quality

@@ -57,6 +57,7 @@ class Autoencoder(nnx.Module):
         rngs: nnx.Rngs,
         hyper: tuple[int, int] | None = None,
         residual: int = 0,
+        octaves: tuple[int, ...] = (),
     ):
         """Makes the float networks around a prior.
 
@@ -66,9 +67,12 @@ class Autoencoder(nnx.Module):
             rngs: random streams.
             hyper: hidden channels of the hyper-analysis and channels of z, or None.
             residual: hidden channels of the latent residual prediction; 0 for none.
+            octaves: latents of each octave of the wavelet front, if they shall start
+                apart.
         """
         self.g_a = Analysis(transforms, rngs=rngs)
         self.g_s = Synthesis(transforms, rngs=rngs)
+        self.octaves = octaves
         self.has_side, self.has_residual = hyper is not None, residual > 0
         self.analysis_halo = transforms.analysis_halo + SIDE_HALO * self.has_side
         self.synthesis_halo = transforms.synthesis_halo
@@ -95,8 +99,9 @@ class Autoencoder(nnx.Module):
             crops = sample(BLOCKS // 64, 128)
             colour = crops.mean((0, 1, 2))
             _, bands = split(crops - colour, self.g_a.front)
-            values = bands.reshape(-1, 768)
-            matrix, std = fit_groups(values, octaves(), self.prior.octaves)
+            groups = octaves() if self.octaves else [np.arange(768)]
+            counts = self.octaves or (latents,)
+            matrix, std = fit_groups(bands.reshape(-1, 768), groups, counts)
             back = matrix.T
         self.set_transform_coder(colour, matrix, back, std)
 

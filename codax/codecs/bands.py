@@ -136,10 +136,9 @@ class BandHeads(nnx.Module):
     def __init__(self, inputs: int, outputs: int, *, phases: bool, rngs: nnx.Rngs):
         """Makes the heads of so many symbols a position."""
         make = PhaseDense if phases else _plain
-        both = partial(make, inputs, outputs, rngs=rngs, limit=HEAD_LIMIT)
-        # Means start small: what random ones foretell is far off.
-        self.mean = both(shift=4, gain=0.02)
-        self.scale = both(shift=8, gain=0.1)
+        # They start small, since what random ones foretell is far off.
+        both = partial(make, inputs, outputs, rngs=rngs, limit=HEAD_LIMIT, gain=0.02)
+        self.mean, self.scale = both(shift=4), both(shift=8)
 
     def set_index(self, index: np.ndarray) -> None:
         """Starts at scale indices float32[outputs], or [4 outputs] with phases."""

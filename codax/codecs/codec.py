@@ -107,7 +107,8 @@ class Codec:
         """Encodes a picture to the bytes of a file.
 
         Args:
-            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4].
+            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4];
+                uint16[H W] for a lossless codec.
             quality: 0..100 in half steps, default 75.
             **options: the targets and metadata of `codax.codecs.files.encode_image`.
 

@@ -191,4 +191,5 @@ class WaveletPrior(HyperPrior):
 
 def wavelet(config: WaveletConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     """Makes the codec's networks."""
-    return around(config, WaveletPrior(config, rngs=rngs), rngs=rngs)
+    prior = WaveletPrior(config, rngs=rngs)
+    return around(config, prior, rngs=rngs, octaves=config.octaves)
