@@ -329,7 +329,7 @@ class ResidualQuantiser(nnx.Module):
         """
         total = known = jnp.zeros_like(x)
         loss = jnp.zeros(x.shape[0])
-        tokens = []
+        tokens: list[jax.Array] = []
         for number in range(len(self.layers)):
             # Cut off from the layers before: what they leave is taken as it is.
             residual = x - known
