@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from codax.entropy.clusters import k_means, prices, usage
+from codax.entropy.clusters import (
+    k_means,
+    nearest,
+    prices,
+    prices_by_kind,
+    usage,
+)
 from codax.entropy.quantisers import (
     FiniteScalar,
     Layer,
@@ -31,7 +37,7 @@ def vectors(count, dimension, seed=0):
 
 def residual(x):
     """A residual quantiser whose layers start at clusters of what is left."""
-    quantiser = ResidualQuantiser(x.shape[-1], LAYERS, rngs=nnx.Rngs(0))
+    quantiser = ResidualQuantiser(x.shape[-1], LAYERS, rngs=nnx.Rngs(0), kinds=2)
     left = jnp.asarray(x)
     for number, layer in enumerate(LAYERS):
         views = quantiser.view(left, number)
@@ -115,6 +121,29 @@ def test_prices_make_frequent_codes_more_frequent():
     assert bits.max() <= 8
     priced = np.asarray(quantiser.nearest(jnp.asarray(x), jnp.asarray(2.0 * bits)))
     assert usage(priced, 32)[1] < usage(plain, 32)[1]
+
+
+def test_prices_follow_the_kind_of_the_code_before():
+    random = np.random.default_rng(0)
+    kinds = random.integers(0, 2, 4000)
+    tokens = np.where(kinds == 0, 0, random.integers(0, 16, 4000))
+    bits = prices_by_kind(tokens, kinds, 3, 16)
+    assert bits[0, 0] < 0.2 < 3 < bits[1, 0] < 5
+    assert bits[0, 1] > bits[1, 1] + 2
+    np.testing.assert_allclose(bits[2], prices(tokens, 16), atol=0.02)
+    # The same choice in NumPy and in the network.
+    x = vectors(64, 6)
+    quantiser = residual(x)
+    price = np.abs(vectors(8, 2, 1)).T.copy()
+    quantiser.price1[...] = jnp.asarray(price)
+    quantiser.kind0[...] = jnp.asarray(np.arange(16) % 2, jnp.float32)
+    found = np.asarray(quantiser(jnp.asarray(x)[:, None]).tokens)[:, 0]
+    first = quantiser.layer0.values(found[:, :1])
+    left = x - quantiser.unview(first[:, None], 0)
+    views = np.asarray(quantiser.view(left, 1)).reshape(-1, 3)
+    rows = np.repeat(found[:, 0] % 2, 2)
+    codes = np.asarray(quantiser.layer1.codes[...])
+    assert np.array_equal(nearest(views, codes, price, rows), found[:, 1:3].ravel())
 
 
 @pytest.mark.parametrize("normalised", [False, True])

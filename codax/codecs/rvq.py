@@ -32,8 +32,8 @@ from flax import nnx
 
 from codax.codecs.autoencoder import MIDDLE_QUALITY, Autoencoder
 from codax.codecs.order import Step, layer_count, layers_at, rate
-from codax.entropy.clusters import nearest, prices, usage
-from codax.entropy.contexts import FINE_PARTS, IndexContexts
+from codax.entropy.clusters import nearest, prices_by_kind, usage
+from codax.entropy.contexts import FINE_PARTS, KINDS, IndexContexts
 from codax.entropy.quantisers import Layer, ResidualQuantiser
 from codax.entropy.sources import IndexSource, Source
 from codax.errors import ConfigError
@@ -245,7 +245,7 @@ class RvqNetworks(Autoencoder):
         super().__init__(config.transforms, RvqPrior(config), rngs=rngs)
         self.config = config
         self.g_s_quantiser = ResidualQuantiser(
-            config.transforms.latents, config.layers, rngs=rngs
+            config.transforms.latents, config.layers, rngs=rngs, kinds=KINDS
         )
 
     def latents(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
@@ -332,13 +332,22 @@ class RvqNetworks(Autoencoder):
             for i in range(0, len(pictures), BATCH)
         ]
         y = np.concatenate(parts)
+        facts = self._adapt(y, stage)
+        # Only now codes have kinds, by which prices differ.
+        return self._adapt(y, "run") if stage == "start" else facts
+
+    def _adapt(self, y: np.ndarray, stage: str) -> dict[str, float]:
+        """Adapts to latents float32[N h w M]; see `adapt`."""
         left = y.reshape(-1, y.shape[-1])
         facts: dict[str, float] = {}
-        tokens = []
+        tokens: list[np.ndarray] = []
         for number, layer in enumerate(self.config.layers):
             if stage == "start":
                 self._start_layer(number, left)
-            own, left = self._adapt_layer(number, left, stage)
+            if stage == "run":
+                found = getattr(self.prior.bank, f"kind{number}")[...]
+                getattr(self.g_s_quantiser, f"kind{number}")[...] = found
+            own, left = self._adapt_layer(number, left, tokens, stage)
             tokens.append(own)
             share, perplexity = usage(own, layer.codes)
             facts |= {f"usage{number}": share, f"perplexity{number}": perplexity}
@@ -371,9 +380,19 @@ class RvqNetworks(Autoencoder):
         quantiser.start(inner[few] @ basis, self.config.worth(number), seed=number)
 
     def _adapt_layer(
-        self, number: int, left: np.ndarray, stage: str
+        self, number: int, left: np.ndarray, before: list[np.ndarray], stage: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Adapts one layer; returns its tokens [n slots] and what it leaves [n M]."""
+        """Adapts one layer.
+
+        Args:
+            number: of the layer.
+            left: float32[n M], what the layers before leave.
+            before: their tokens, [n tokens] each.
+            stage: see `adapt`.
+
+        Returns:
+            The layer's tokens [n tokens], and what it leaves [n M].
+        """
         layer = self.config.layers[number]
         quantiser = getattr(self.g_s_quantiser, f"layer{number}")
         price = getattr(self.g_s_quantiser, f"price{number}")
@@ -382,21 +401,27 @@ class RvqNetworks(Autoencoder):
             for way in ("enter", "leave")
         )
         views = (left @ enter).reshape(-1, layer.dimension)
+        kinds = np.zeros(len(views), np.int64)
+        if before:
+            known = np.asarray(getattr(self.g_s_quantiser, f"kind{number - 1}")[...])
+            own = known[before[-1]].astype(np.int64)
+            kinds = np.repeat(own, layer.tokens // own.shape[1], 1).ravel()
 
         def chosen() -> np.ndarray:
             codes = np.asarray(quantiser.codes[...])
-            return nearest(views, codes, np.asarray(price[...]))
+            return nearest(views, codes, np.asarray(price[...]), kinds)
 
         tokens = chosen()
         # What is dear is chosen less, and so gets dearer: a few turns settle it.
         for _ in range({"start": 3, "run": 1, "end": 0}[stage]):
             quantiser.revive(views, tokens, seed=number)
-            bits = prices(tokens, layer.codes)
+            bits = prices_by_kind(tokens, kinds, price.shape[0], layer.codes)
             price[...] = jnp.asarray(bits * self.config.worth(number))
             tokens = chosen()
         added = np.asarray(quantiser.codes[...])[tokens]
-        own = tokens.reshape(-1, layer.tokens)
-        return own, left - added.reshape(len(left), -1) @ leave
+        return tokens.reshape(-1, layer.tokens), left - added.reshape(
+            len(left), -1
+        ) @ leave
 
 
 def rvq(config: RvqConfig, *, rngs: nnx.Rngs) -> RvqNetworks:

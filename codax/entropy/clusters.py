@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["k_means", "nearest", "prices", "usage"]
+__all__ = ["SHRINKAGE", "k_means", "nearest", "prices", "prices_by_kind", "usage"]
+
+SHRINKAGE = 64.0
+"""Statistics of a kind count those of all kinds as so many tokens of their own."""
 
 
 def usage(tokens: np.ndarray, codes: int) -> tuple[float, float]:
@@ -34,6 +37,25 @@ def prices(tokens: np.ndarray, codes: int) -> np.ndarray:
     """
     counts = np.bincount(tokens.ravel(), minlength=codes) + 0.5
     bits = -np.log2(counts / counts.sum())
+    return np.minimum(bits, np.log2(codes) + 3.0).astype(np.float32)
+
+
+def prices_by_kind(
+    tokens: np.ndarray, kinds: np.ndarray, count: int, codes: int
+) -> np.ndarray:
+    """Bits of each code where something of a kind is known, float32[count codes].
+
+    Args:
+        tokens: integers [n].
+        kinds: integers [n], 0..count-1.
+        count: number of kinds; those that do not occur have the prices of all.
+        codes: size of the vocabulary.
+    """
+    joint = np.bincount(kinds * codes + tokens, minlength=count * codes)
+    joint = joint.reshape(count, codes).astype(np.float64)
+    common = joint.sum(0) + 0.5
+    joint += SHRINKAGE * common / common.sum()
+    bits = -np.log2(joint / joint.sum(1, keepdims=True))
     return np.minimum(bits, np.log2(codes) + 3.0).astype(np.float32)
 
 
@@ -78,20 +100,27 @@ def k_means(
     return codes.astype(np.float32)
 
 
-def nearest(vectors: np.ndarray, codes: np.ndarray, price: np.ndarray) -> np.ndarray:
+def nearest(
+    vectors: np.ndarray,
+    codes: np.ndarray,
+    price: np.ndarray,
+    kinds: np.ndarray | None = None,
+) -> np.ndarray:
     """Finds codes by squared distance plus price, in blocks that fit into a cache.
 
     Args:
         vectors: float32[n d].
         codes: float32[K d].
-        price: float32[K].
+        price: float32[K], or float32[kinds K].
+        kinds: integers [n], the row of prices of each vector; None for the first.
 
     Returns:
         int64[n].
     """
-    offset = (codes**2).sum(1) + price
+    rows = np.atleast_2d(price) + (codes**2).sum(1)
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), 4096):
-        block = vectors[start : start + 4096]
-        found[start : start + 4096] = np.argmin(offset - 2.0 * block @ codes.T, 1)
+        part = slice(start, start + 4096)
+        offset = rows[0] if kinds is None else rows[kinds[part]]
+        found[part] = np.argmin(offset - 2.0 * vectors[part] @ codes.T, 1)
     return found

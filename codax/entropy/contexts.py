@@ -29,20 +29,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.entropy.clusters import prices
+from codax.entropy.clusters import SHRINKAGE, prices
 from codax.entropy.tables import integer_table
 from codax.errors import ModelError
 from codax.transforms.layers import Fixed, depth_to_space, grid_mask, space_to_depth
 
-__all__ = ["DIAGONAL", "DIRECT", "TABLES", "IndexContexts"]
+__all__ = ["DIAGONAL", "DIRECT", "KINDS", "TABLES", "IndexContexts"]
 
 TABLES = 64
 """Tables of a layer."""
 KINDS, BINS = 8, 8
 DIAGONAL, DIRECT = 31, 32
 """Tables of the first layer with diagonal and with direct neighbours; one has none."""
-SHRINKAGE = 64.0
-"""A table counts the layer's common frequencies as so many tokens of its own."""
 FINE_PARTS = ((0, 3), (1, 2))
 """Quarters of a cell that the two steps of a fine layer code."""
 

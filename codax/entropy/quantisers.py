@@ -176,7 +176,8 @@ class VectorQuantiser(nnx.Module):
 
         Args:
             x: float32[N ... d].
-            price: float32[K], added to the squared distances; None for none.
+            price: float32[K] or [N ... K], added to the squared distances; None for
+                none.
 
         Returns:
             int32[N ... 1].
@@ -260,15 +261,30 @@ class ResidualQuantiser(nnx.Module):
 
     A layer sees the residual through one or several views, projections to a few
     components each, and gives a token for each view. A code's price is what its bits
-    are worth in squared distance, so that what can be said cheaply is.
+    are worth in squared distance, so that what can be said cheaply is; it depends on
+    the kind of the code that the layer before has there.
 
     Attributes:
         layers: their shapes.
         starts: the first token of each layer, and their number in all.
     """
 
-    def __init__(self, channels: int, layers: Sequence[Layer], *, rngs: nnx.Rngs):
-        """Makes the layers at random; a codec starts them from data."""
+    def __init__(
+        self,
+        channels: int,
+        layers: Sequence[Layer],
+        *,
+        rngs: nnx.Rngs,
+        kinds: int = 1,
+    ):
+        """Makes the layers at random; a codec starts them from data.
+
+        Args:
+            channels: of the vectors.
+            layers: their shapes.
+            rngs: random streams.
+            kinds: of codes; by the kind of the code before a layer has other prices.
+        """
         self.layers = tuple(layers)
         starts = np.cumsum([0, *(layer.tokens for layer in layers)])
         self.starts = tuple(int(start) for start in starts)
@@ -276,8 +292,9 @@ class ResidualQuantiser(nnx.Module):
         for number, layer in enumerate(layers):
             quantiser = VectorQuantiser(layer.codes, layer.dimension, rngs=rngs)
             setattr(self, f"layer{number}", quantiser)
-            price = jnp.zeros((layer.codes,))
+            price = jnp.zeros((kinds if number else 1, layer.codes))
             setattr(self, f"price{number}", Fixed(price))
+            setattr(self, f"kind{number}", Fixed(jnp.zeros((layer.codes,))))
 
     @property
     def vocabulary(self) -> tuple[int, ...]:
@@ -312,13 +329,13 @@ class ResidualQuantiser(nnx.Module):
         """
         total = known = jnp.zeros_like(x)
         loss = jnp.zeros(x.shape[0])
-        tokens = []
+        tokens: list[jax.Array] = []
         for number in range(len(self.layers)):
             # Cut off from the layers before: what they leave is taken as it is.
             residual = x - known
             quantiser = getattr(self, f"layer{number}")
             views = self.view(jax.lax.stop_gradient(residual), number)
-            found = quantiser.nearest(views, getattr(self, f"price{number}")[...])
+            found = quantiser.nearest(views, self._price(number, tokens))
             added = self.unview(quantiser.values(found), number)
             enter = getattr(self.klt, f"enter{number}")[...]
             left = jnp.dot(residual - added, jax.lax.stop_gradient(enter))
@@ -330,6 +347,16 @@ class ResidualQuantiser(nnx.Module):
         count = len(self.layers) if used is None else used
         values = total + x - jax.lax.stop_gradient(x)
         return Quantised(jnp.concatenate(tokens, -1), values, loss / count)
+
+    def _price(self, number: int, tokens: list[jax.Array]) -> jax.Array:
+        """The prices of a layer's codes, float32[K], or by token, [N ... tokens K]."""
+        price = getattr(self, f"price{number}")[...]
+        if not tokens:
+            return price[0]
+        kind = getattr(self, f"kind{number - 1}")[...].astype(jnp.int32)
+        kinds = jnp.take(kind, tokens[-1], 0)
+        more = self.layers[number].tokens // kinds.shape[-1]
+        return jnp.take(price, jnp.repeat(kinds, more, -1), 0)
 
     def values(self, tokens: jax.Array, used: jax.Array | None = None) -> jax.Array:
         """What tokens stand for.
