@@ -206,7 +206,8 @@ def collect(args) -> None:
         if not (run / f"{name}.npz").is_file():
             continue
         small = PLACE / f"{name}-float16.npz"
-        save_trunk(small, load_state(run / f"{name}.npz"))
+        state = load_state(run / f"{name}.npz")
+        save_trunk(small, state, compact=name == "trunk")
         data = small.read_bytes()
         for number, begin in enumerate(range(0, len(data), PIECE)):
             piece = out / f"{name}.npz.{number:02d}"
@@ -279,7 +280,7 @@ def rehearse(args) -> None:
 
 
 def measure(args) -> None:
-    """Bare gradients on fixed crops, then whole steps from memory and streamed."""
+    """Bare gradients and whole steps on fixed crops, then from memory and streamed."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path[:0] = [str(ROOT), str(PLACE / "site")]
     import jax
@@ -344,9 +345,15 @@ def measure(args) -> None:
     def stream_call(i):
         step((np.stack([next(crops) for _ in range(k)]),))
 
+    fixed = (np.stack([x] * k),)
+    fixed_time = timed("fixed", lambda i: step(fixed))
+    print(
+        f"{'':12} {100 * bare_time / fixed_time:.0f} % of bare; the optimiser's share"
+    )
     for name, call in (("resident", lambda i: step(data)), ("streaming", stream_call)):
         spent = timed(name, call)
-        print(f"{'':12} {100 * bare_time / spent:.0f} % of bare")
+        shares = f"{100 * bare_time / spent:.0f} % of bare"
+        print(f"{'':12} {shares}, {100 * fixed_time / spent:.0f} % of fixed crops")
 
 
 COMMANDS = {
