@@ -70,7 +70,8 @@ def test_states_come_back_and_damage_is_named(tmp_path):
         load_state(tmp_path / "absent.npz")
 
 
-def test_a_trunk_file_holds_the_average_and_the_counters(tmp_path):
+def test_a_trunk_file_holds_the_average_and_the_counters(tmp_path, monkeypatch):
+    monkeypatch.setattr("codax.train.state.LARGE", 200)
     state = flatten(counted(fresh_state("hyperprior")))
     path = tmp_path / "trunk" / "hyperprior-small.npz"
     save_trunk(path, state)
@@ -78,12 +79,22 @@ def test_a_trunk_file_holds_the_average_and_the_counters(tmp_path):
     assert not any(name.startswith(("opt/", "params/")) for name in stored)
     assert (int(loaded["step"]), float(loaded["pixels"])) == (120, 7.25)
     for name, value in stored.items():
-        if name.startswith("ema/"):
+        if name.endswith("#scale"):
+            continue
+        if value.dtype == np.int8:
+            top = np.abs(state[name]).max(-2, keepdims=True)
+            assert np.all(np.abs(loaded[name] - state[name]) <= top / 250)
+        elif name.startswith("ema/"):
             assert value.dtype == np.float16
             assert loaded[name].dtype == np.float32
             np.testing.assert_allclose(loaded[name], state[name], rtol=1e-3, atol=1e-6)
         elif name.startswith("fixed/"):
             np.testing.assert_array_equal(value, state[name])
+    layers = [name for name, value in stored.items() if value.dtype == np.int8]
+    assert layers
+    assert all(name.endswith("/kernel") for name in layers)
+    save_trunk(path, state, compact=False)
+    assert not any(value.dtype == np.int8 for value in load_state(path).values())
 
 
 @pytest.mark.parametrize("value", [1e6, np.nan])

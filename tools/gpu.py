@@ -206,7 +206,8 @@ def collect(args) -> None:
         if not (run / f"{name}.npz").is_file():
             continue
         small = PLACE / f"{name}-float16.npz"
-        save_trunk(small, load_state(run / f"{name}.npz"))
+        state = load_state(run / f"{name}.npz")
+        save_trunk(small, state, compact=name == "trunk")
         data = small.read_bytes()
         for number, begin in enumerate(range(0, len(data), PIECE)):
             piece = out / f"{name}.npz.{number:02d}"

@@ -24,6 +24,10 @@ __all__ = [
     "save_trunk",
 ]
 
+SCALE = "#scale"
+"""Ends the name of the scales of an array of 8 bits in a trunk file."""
+LARGE = 4096
+"""Elements of a layer from which it is stored so."""
 COUNTERS = ("step", "seconds", "pixels")
 TRANSFORMS = ("g_a", "g_s")
 """What other weights must have to be started from."""
@@ -55,16 +59,20 @@ def load_state(path: Path) -> Arrays:
         raise ModelError(f"{path}: no readable run state: {error}") from error
 
 
-def save_trunk(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def save_trunk(
+    path: Path, arrays: Mapping[str, np.ndarray], *, compact: bool = True
+) -> None:
     """Writes what the next hours of training need of a run, on any machine.
 
-    The averaged weights as float16 (the optimiser rebuilds itself in a few hundred
-    steps), constants as float32, and the counters `step`, `seconds` and `pixels`
-    (megapixels seen).
+    The averaged weights, layers as 8 bits with a scale for each output, what is small
+    and the linear transforms as float16 (the optimiser rebuilds itself in a few hundred
+    steps, and its first ones move weights further than that); constants as float32; the
+    counters `step`, `seconds` and `pixels` (megapixels seen).
 
     Args:
         path: the file, usually `checkpoints/trunk/CODEC-PRESET.npz`; replaced in place.
         arrays: a run's full state, see `load_state`.
+        compact: False keeps layers as float16 too, as weights that are to ship need.
 
     Raises:
         ModelError: a weight is not finite, or beyond the range of float16.
@@ -78,6 +86,11 @@ def save_trunk(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 kept[name] = np.asarray(value).astype(np.float16)
             if not np.all(np.isfinite(kept[name])):
                 raise ModelError(f"trunk: {name} does not fit into float16")
+            if compact and name.endswith("/kernel") and value.size >= LARGE:
+                value = np.asarray(value, np.float32)
+                scale = np.abs(value).max(-2, keepdims=True) / 127 + 1e-12
+                kept[name] = np.round(value / scale).astype(np.int8)
+                kept[name + SCALE] = scale
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
@@ -94,10 +107,15 @@ def load_trunk(path: Path) -> Arrays:
     arrays = load_state(path)
     if not any(name.startswith("ema/") for name in arrays):
         raise ModelError(f"{path}: holds no averaged weights; expected ema/...")
-    return {
-        name: value.astype(np.float32) if value.dtype == np.float16 else value
-        for name, value in arrays.items()
-    }
+    scales = {name: value for name, value in arrays.items() if name.endswith(SCALE)}
+    found = {}
+    for name in arrays.keys() - scales.keys():
+        value = arrays[name]
+        small = value.dtype in (np.float16, np.int8)
+        found[name] = value.astype(np.float32) if small else value
+        if name + SCALE in scales:
+            found[name] = found[name] * scales[name + SCALE]
+    return found
 
 
 def load_initial(path: Path) -> Arrays:
