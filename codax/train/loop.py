@@ -356,7 +356,8 @@ class _Runner:
         seed = self.trainer.config.seed + 1 + int(state["step"])
         crops = sample_crops(self.resident, count, ADAPT_SIDE, seed)
         state, self.facts = self.trainer.adapt(state, crops, stage)
-        return self.trainer.place(state)
+        # Copies, as at the start.
+        return self.trainer.place(jax.tree.map(jnp.copy, state))
 
     def _crops(
         self, batch: int, size: int, step: int
