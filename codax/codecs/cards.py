@@ -1,8 +1,8 @@
 """Cards of the trained codecs at hand: names, hashes, costs. No JAX, no NumPy.
 
-A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors`. Those
-that ship lie in `checkpoints/` beside the package in a checkout, inside the package in
-an installed wheel.
+A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors.gz`.
+Those that ship lie in `checkpoints/` beside the package in a checkout, inside the
+package in an installed wheel.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Weights as they ship: float16 for the transforms, integers for the exact path.
 
-A checkpoint is a folder with `card.json` and `weights.safetensors`, a flat map
-`path -> array`. Paths under `prior` are the exact path: kernels are int16 (shadow
-times 2**8), biases int32 (times 2**14), the quality embedding int16 (times 64); stored
-constants stay float32 and are dyadic. `tables/...` are the integer tables of the range
-coder.
+A checkpoint is a folder with `card.json` and `weights.safetensors.gz`, a flat map
+`path -> array`; without the `.gz` it is read as well. Paths under `prior` are the exact
+path: kernels are int16 (shadow times 2**8), biases int32 (times 2**14), the quality
+embedding int16 (times 64); stored constants stay float32 and are dyadic. `tables/...`
+are the integer tables of the range coder.
 
 Codecs with the same transforms need them once: a card's `shared` names networks that
 lie in another folder beside this one, and their digest: `{"from": "quadtree-tiny-v2",
@@ -13,6 +13,7 @@ lie in another folder beside this one, and their digest: `{"from": "quadtree-tin
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import zlib
@@ -70,6 +71,8 @@ PLAIN = ("density", "shape", "domain", "bank")
 
 BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
 """A bank's tables in a network and among the stored arrays."""
+
+FILE, PLAIN_FILE = "weights.safetensors.gz", "weights.safetensors"
 
 Arrays = dict[str, np.ndarray]
 
@@ -241,7 +244,8 @@ def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None
     """Writes a checkpoint folder."""
     folder.mkdir(parents=True, exist_ok=True)
     data = save_tensors({path: np.array(v, order="C") for path, v in packed.items()})
-    (folder / "weights.safetensors").write_bytes(data)
+    data = gzip.compress(data, mtime=0)
+    (folder / FILE).write_bytes(data)
     card = {**card, "weights_crc32": f"{zlib.crc32(data):08x}", "bytes": len(data)}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
 
@@ -276,15 +280,16 @@ def of_networks(packed: Mapping[str, np.ndarray], networks: Sequence[str]) -> Ar
 
 def _read_own(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     """The arrays in the folder's own file, and its card."""
+    name = FILE if (folder / FILE).is_file() else PLAIN_FILE
     try:
         card = json.loads((folder / "card.json").read_text())
-        data = (folder / "weights.safetensors").read_bytes()
+        data = (folder / name).read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: no readable checkpoint: {error}") from error
     if f"{zlib.crc32(data):08x}" != card.get("weights_crc32"):
-        raise ModelError(f"{folder}: weights.safetensors does not belong to card.json")
+        raise ModelError(f"{folder}: {name} does not belong to card.json")
     try:
-        packed = load_tensors(data)
+        packed = load_tensors(gzip.decompress(data) if name == FILE else data)
     except Exception as error:
-        raise ModelError(f"{folder}: weights.safetensors is damaged") from error
+        raise ModelError(f"{folder}: {name} is damaged") from error
     return packed, card

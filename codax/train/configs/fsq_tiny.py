@@ -3,7 +3,8 @@
     codax train fsq-tiny --init quadtree-tiny --minutes 25 -o runs/fsq
     codax export runs/fsq fsq-tiny --share quadtree-tiny-v3
 
-The transforms stay those of `quadtree-tiny` and ship once. For the figures see RESULTS.md.
+The transforms stay those of `quadtree-tiny` and ship once.
+For the figures see RESULTS.md.
 """
 
 from codax.codecs.fsq import FsqConfig
