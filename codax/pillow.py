@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["CodaxImageFile"]
 
 _FORMAT = "CODAX"
-_OPTIONS = ("quality", "target_bpp", "target_size", "target_psnr", "metadata")
+_AIMS = ("quality", "target_bpp", "target_size", "target_psnr", "lossless")
+_OPTIONS = (*_AIMS, "metadata")
 
 
 class CodaxImageFile(ImageFile.ImageFile):
@@ -73,7 +74,8 @@ def _accept(head: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     """Writes a picture with the keywords that were given to `Image.save`."""
     given = image.encoderinfo  # type: ignore[attr-defined]
-    model = given.get("model") or cards.default_card().name
+    usual = cards.lossless_card if given.get("lossless") else cards.default_card
+    model = given.get("model") or usual().name
     options = {key: given[key] for key in _OPTIONS if key in given}
     file.write(files.encode_image(_codec(str(model)), image, **options))
 

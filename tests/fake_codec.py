@@ -39,6 +39,7 @@ class FakeCodec:
     codec_id = 250
     weights_hash = b"fake01"
     qualities = (0, 100)
+    layers = 1
     lossless = False
 
     def __init__(self):

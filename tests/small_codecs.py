@@ -20,6 +20,7 @@ from codax.codecs.trees import flatten
 from codax.codecs.weights import weights_hash
 from codax.train.export import pack_codec
 from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -42,6 +43,18 @@ WIDTHS = {
     "blocks": 1,
     "slices": (3, 5, 8),
     "residual": 8,
+    "sizes": (255, 63),
+    "ends": (4,),
+    "coarse": 2,
+    "fine": 2,
+    "coarse_codes": 16,
+    "fine_codes": 16,
+    "coarse_dimension": 4,
+    "fine_dimension": 4,
+    "octaves": (4, 4, 4, 4),
+    "levels": 2,
+    "split": 1,
+    "channels": 8,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 
@@ -50,7 +63,11 @@ def small_config(name: str):
     """The configuration of a small codec of a family."""
     kind = FAMILIES[name].config
     known = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in WIDTHS.items() if key in known})
+    config = kind(**{key: value for key, value in WIDTHS.items() if key in known})
+    if name == "wavelet":
+        front = dataclasses.replace(config.transforms, front="wavelet")
+        config = dataclasses.replace(config, transforms=front)
+    return config
 
 
 def cosine_matrix(components: int) -> np.ndarray:
@@ -84,22 +101,48 @@ def small_networks(name: str, seed: int = 0):
     # JAX's own normals are compiled anew for every shape, half a minute in all.
     with mock.patch("jax.random.normal", normal):
         model = FAMILIES[name].networks(config, rngs=nnx.Rngs(seed))
+    if FAMILIES[name].lossless:
+        model.start(
+            lambda count, side: np.stack([photo()[:side, 230 : 230 + side]] * count)
+        )
+    else:
+        _start_lossy(model, config, random)
+    # Heads start near zero; louder ones make means and tables differ. Those of a codec
+    # without rounding would be so far off that most symbols were escapes.
+    loud = 1.0 if FAMILIES[name].lossless else 4.0
+    for path, layer in nnx.iter_modules(model.prior):
+        if path and str(path[-1]).startswith(("mean", "scale")):
+            layer.kernel[...] = layer.kernel[...] * loud
+            noise = random.normal(0, 0.05, layer.bias.shape)
+            layer.bias[...] = layer.bias[...] + jnp.asarray(noise, jnp.float32)
+    return model, config
+
+
+def _start_lossy(model, config, random):
+    """Sets the cosine transform, and noise into the networks beside it."""
     latents = config.transforms.latents
-    matrix = cosine_matrix(latents)
     std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
     colour = np.full(3, 128.0, np.float32)
-    model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
+    if config.transforms.front == "wavelet":
+        # The first bands of each octave, luma and colour differences.
+        matrix = np.zeros((768, latents), np.float32)
+        colours = np.linalg.qr(np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T)[0]
+        for k, octave in enumerate(octaves()):
+            begin = k * latents // 4
+            matrix[octave[:3], begin : begin + 3] = colours
+            matrix[octave[3], begin + 3] = 1.0
+        model.set_transform_coder(colour, matrix, matrix.T, std)
+    else:
+        matrix = cosine_matrix(latents)
+        model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
     # The networks beside the linear path end in zeros; here they shall count.
     for layer in (model.g_a.leave, model.g_s.leave):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
-    for path, layer in nnx.iter_modules(model.prior):
-        # Heads start near zero; louder ones make means and tables differ.
-        if path and str(path[-1]).startswith(("mean", "scale")):
-            layer.kernel[...] = layer.kernel[...] * 4.0
-            noise = random.normal(0, 0.05, layer.bias.shape)
-            layer.bias[...] = layer.bias[...] + jnp.asarray(noise, jnp.float32)
-    return model, config
+    if model.adapts:
+        places = random.integers(0, 512, (12, 2))
+        crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
+        model.adapt(np.stack(crops).astype(np.float32), "start")
 
 
 def packed_codec(name: str, seed: int = 0):
@@ -117,7 +160,7 @@ def packed_codec(name: str, seed: int = 0):
         "codec_id": FAMILIES[name].codec_id,
         "weights_hash": weights_hash(packed).hex(),
         "config": dataclasses.asdict(config),
-        "qualities": [0, 100],
+        "qualities": list(FAMILIES[name].qualities),
     }
     return packed, card
 

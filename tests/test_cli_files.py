@@ -53,6 +53,16 @@ def test_there_and_back(photo, tmp_path, capsys):
     assert names(tmp_path) == ["back.png", "photo.codax", "photo.png"]
 
 
+def test_lossless_needs_a_codec_that_is(photo, tmp_path, capsys):
+    assert main(["encode", "photo.png", "--lossless"]) == 2
+    assert "no lossless codec is installed" in capsys.readouterr().err
+    assert main(["encode", "photo.png", "--lossless", "-m", "fake-tiny"]) == 2
+    assert "fake-tiny-v1 has no lossless path" in capsys.readouterr().err
+    assert main(["encode", "photo.png", "--lossless", "-q", "90"]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]
+
+
 def test_existing_output_needs_force(photo, tmp_path, capsys):
     (tmp_path / "photo.codax").write_bytes(b"precious")
     assert main(["encode", "photo.png"]) == 1

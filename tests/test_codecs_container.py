@@ -123,8 +123,8 @@ def test_newer_versions_and_flags_are_refused():
     body[4] = 2
     with pytest.raises(UnsupportedError, match="version 2"):
         container.read(repaired(bytes(body)))
-    body[4], body[5] = 1, 3
-    with pytest.raises(UnsupportedError, match="unknown flags 0x03"):
+    body[4], body[5] = 1, 5
+    with pytest.raises(UnsupportedError, match="unknown flags 0x05"):
         container.read(repaired(bytes(body)))
 
 
@@ -134,6 +134,7 @@ def test_newer_versions_and_flags_are_refused():
         ({"width": 0}, "size 0x512"),
         ({"quality": 201}, "quality 201 half steps"),
         ({"bit_depth": 12}, "12 bits a sample"),
+        ({"bit_depth": 16}, "16 bits a sample"),
         ({"sections": {0x90: b""}}, "unknown 0x90 must be understood"),
         ({"weights_hash": b"short"}, "weights hash of 5 bytes"),
     ],

@@ -108,22 +108,30 @@ def png16(colour):
 @pytest.mark.parametrize(
     "data",
     [
-        png16(0),
         png16(2),
         png16(6),
         b"P6 1 1 65535\n" + bytes(6),
         b"P5 1 1 1023\n" + bytes(2),
     ],
-    ids=["grey png", "rgb png", "rgba png", "rgb ppm", "grey pgm"],
+    ids=["rgb png", "rgba png", "rgb ppm", "grey pgm"],
 )
 def test_more_than_eight_bits_is_refused_not_cut(data):
     with pytest.raises(
-        UnsupportedError, match=r"bits a sample; codax codes 8; convert"
+        UnsupportedError, match=r"bits a sample; codax codes 8, or 16 of grey; convert"
     ):
         open_image(data)
 
 
-@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_sixteen_bits_of_grey_are_kept():
+    picture = from_image(open_image(png16(0)))
+    assert picture.mode == "I;16"
+    assert picture.rgb.tolist() == [[[1, 1, 1], [2, 2, 2]]]
+    back = to_image(picture)
+    assert back.mode == "I;16"
+    assert np.asarray(back).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
 def test_deep_modes_are_refused(mode):
     with pytest.raises(UnsupportedError, match="bits a sample"):
         from_image(Image.new(mode, (2, 2)))

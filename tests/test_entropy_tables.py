@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codax.codecs.cards import list_cards
 from codax.codecs.weights import (
+    grid_tables,
     pack_tables,
     read_checkpoint,
     scale_tables,
@@ -18,12 +19,18 @@ from codax.codecs.weights import (
     unpack_tables,
 )
 from codax.entropy.coder import TableSet
+from codax.entropy.sources import GridSource
 from codax.entropy.tables import (
     ANCHORS,
+    FRACTIONS,
+    GRID_LOG_MIN,
+    GRID_LOG_STEP,
+    GRID_SCALES,
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
     TABLE_TOTAL,
+    GridShape,
     ScaleShape,
     StaticDensity,
     at_quality,
@@ -71,6 +78,40 @@ def test_scale_tables_are_whole_and_symmetric():
         assert body[body.size // 2] == body.max()
         assert body.max() < previous  # wider tables have lower peaks
         previous = body.max()
+
+
+def test_grid_tables_are_whole_and_their_means_where_they_say():
+    tables = grid_tables(0.1, 2.5)
+    assert len(tables) == GRID_SCALES * FRACTIONS
+    for number, table in enumerate(tables):
+        assert table.sum() == TABLE_TOTAL
+        assert table.min() >= 1
+        assert table.size % 2 == 0  # -half..half and the escape
+        symbols = np.arange(table.size - 1) - (table.size - 2) // 2
+        mean = (symbols * table[:-1]).sum() / table[:-1].sum()
+        fraction = number % FRACTIONS / FRACTIONS
+        scale = np.exp(GRID_LOG_MIN + GRID_LOG_STEP * (number // FRACTIONS))
+        if scale > 0.4:  # narrower ones lie on two integers, or on one
+            assert mean == pytest.approx(fraction, abs=0.02 * scale)
+    for number in (0, 100, 255):
+        check_coder_uses(tables[number])
+
+
+def test_the_grid_density_of_training_is_that_of_the_tables():
+    shape = GridShape(0.1, 2.5)
+    parts = pack_tables("grid", grid_tables(0.1, 2.5))
+    (stored,) = unpack_tables(parts, "grid")
+    source = GridSource(shape)
+    values = np.tile(np.arange(-20, 21, dtype=np.float32), (1, 64, 1))
+    mean = np.repeat(np.arange(-32.0, 32.0, dtype=np.float32), 41).reshape(1, 64, 41)
+    index = np.full_like(mean, 20.0)
+    heads = (mean, index)
+    bits, kept = source.train(values, heads, None, None)
+    symbols, table = source.symbols(values, heads), source.index(heads, mean.shape)
+    paid = stored.bits(symbols.ravel(), table.ravel())
+    assert np.allclose(np.asarray(bits).ravel(), paid, atol=0.05, rtol=0.005)
+    assert np.array_equal(source.kept(symbols, heads), values)
+    assert np.array_equal(kept, values)
 
 
 def test_static_tables_are_whole():

@@ -173,6 +173,7 @@ def test_warm_up_runs_once_for_each_size(folder, tmp_path):
         name = "quadtree-tiny-v1"
         weights_hash = bytes(6)
         qualities = (0, 100)
+        layers = 1
 
         def encode(self, picture, quality=75):
             calls.append((picture.size, quality))

@@ -1,6 +1,7 @@
 """Trunk files, weights to start from, and the facts of a card."""
 
 import functools
+import gzip
 import json
 import shutil
 
@@ -135,7 +136,8 @@ def test_a_checkpoint_shares_equal_networks_with_another(tmp_path, monkeypatch):
     assert codec.card["shared"]["networks"] == ["g_a"]
     folder = tmp_path / codec.name
     assert read_checkpoint(folder)[0].keys() == packed.keys()
-    own = load_tensors((folder / "weights.safetensors").read_bytes())
+    file = (folder / "weights.safetensors.gz").read_bytes()
+    own = load_tensors(gzip.decompress(file))
     assert {path.split("/")[0] for path in own} == {"g_s", "prior", "tables"}
     changed = other | {"g_a/mean": np.zeros(3, np.float16)}
     write_checkpoint(tmp_path / "other-v1", changed, full)

@@ -42,9 +42,12 @@ def make(name: str) -> None:
         "grey-q97": (grey, 97.5),
     }
     expected = {}
-    for title, (rgb, quality) in pictures.items():
+    low, high = codec.qualities
+    for title, (rgb, share) in pictures.items():
+        quality = low + (high - low) * share / 100
         image = rgb[..., 0] if title.startswith("grey") else rgb
-        data = codec.encode(image, quality=quality)
+        low, high = codec.qualities
+        data = codec.encode(image, quality=max(low, min(quality, high)))
         file = container.read(data)
         latents = codec.decode_latents(
             file.stream, file.height, file.width, file.quality

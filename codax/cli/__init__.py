@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = (
     "encode",
     "decode",
+    "truncate",
     "info",
     "models",
     "compare",

@@ -32,7 +32,7 @@ examples:
 Decodes .codax files to PNG or PPM.
 """
 _FORMATS = {".png": "png", ".ppm": "ppm", ".pgm": "ppm", ".pnm": "ppm"}
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -150,7 +150,9 @@ def _picture_bytes(image: Image.Image, form: str) -> bytes:
         if image.mode in ("LA", "RGBA") or "transparency" in image.info:
             raise ImageError("the picture has alpha, which ppm cannot hold; use png")
         grey = image.mode in ("1", "L")
-        image.convert("L" if grey else "RGB").save(buffer, "PPM")
+        if image.mode != "I;16":
+            image = image.convert("L" if grey else "RGB")
+        image.save(buffer, "PPM")
         return buffer.getvalue()
     from PIL import PngImagePlugin
 

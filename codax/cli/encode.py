@@ -53,6 +53,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     aim.add_argument(
         "--target-psnr", type=_positive, metavar="DB", help="at least DB decibels"
     )
+    aim.add_argument(
+        "--lossless", action="store_true", help="every bit of every sample comes back"
+    )
     parser.add_argument(
         "-m", "--model", metavar="NAME", help="see `codax models`; or a path"
     )
@@ -83,9 +86,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json and jobs[0].target == STREAM:
         raise UsageError("--json and -o - would both write to stdout")
     try:
-        card = cards.find_card(args.model) if args.model else cards.default_card()
+        usual = cards.lossless_card if args.lossless else cards.default_card
+        card = cards.find_card(args.model) if args.model else usual()
     except ModelError as error:
         raise UsageError(str(error)) from error
+    if args.lossless and not card.lossless:
+        raise UsageError(f"{card.name} has no lossless path; leave --model out")
     report = Reporter(args)
     encode = _Encode(args, report, model=args.model or card.name)
     return run_jobs(jobs, encode, threads=args.jobs, report=report, doing="encoding")
@@ -124,6 +130,7 @@ class _Encode:
                 target_bpp=args.target_bpp,
                 target_size=args.target_size,
                 target_psnr=args.target_psnr,
+                lossless=args.lossless,
                 metadata=args.metadata,
             )
             out.write(data)
@@ -134,7 +141,7 @@ class _Encode:
             f"{job.source} -> {job.target}  {len(data)} B  {bpp:.2f} bpp  "
             f"{100 * len(data) / len(source):.1f} %  {seconds:.2f} s"
         )
-        if args.quality is None:
+        if args.quality is None and not args.lossless:
             line += f"  quality {file.quality / 2:g}"
         self._report.result(
             line,

@@ -70,6 +70,9 @@ def _lines(fields: dict[str, Any]) -> list[str]:
         ("stream", f"{fields['stream_bytes']} B"),
         ("header", f"{fields['header_bytes']} B"),
     ]
+    if fields["layers"]:
+        sizes = " + ".join(str(size) for size in fields["layers"])
+        rows.append(("layers", f"{len(fields['layers'])}: {sizes} B"))
     rows += [
         (section["name"], f"{section['bytes']} B") for section in fields["sections"]
     ]

@@ -62,12 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_table(found: list[Card]) -> None:
     """Prints a line a codec."""
-    rows = [("name", "bpp", "kMAC/pixel", "BD-rate", "MB")]
+    rows = [("name", "quality", "bpp", "kMAC/pixel", "BD-rate", "MB")]
     for card in found:
         cost = card.kmac_per_pixel
         rows.append(
             (
                 ("* " if card.default else "  ") + card.name,
+                "{:g}..{:g}".format(*card.qualities),
                 "{:.2f}..{:.2f}".format(*card.bpp) if card.bpp else "-",
                 f"{cost.get('encode', '-')} + {cost.get('decode', '-')}",
                 _rates(card.bd_rate),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.order import rate
 from codax.transforms.autoencoder import (
     Analysis,
     HyperAnalysis,
@@ -17,10 +19,14 @@ from codax.transforms.autoencoder import (
     TransformWidths,
     base_gain,
 )
+from codax.transforms.fronts import octaves, split
+from codax.transforms.klt import block_order, fit_groups, fit_klt
 
 __all__ = ["Autoencoder"]
 
 MIDDLE_QUALITY = 100.0
+BLOCKS = 40_000
+"""Blocks of 16x16 that the linear transform is fitted to."""
 SIDE_HALO = 4
 """Cells that the hyper-analysis looks beyond the analysis."""
 
@@ -40,6 +46,8 @@ class Autoencoder(nnx.Module):
     """
 
     synthesis_reads = ("y",)
+    adapts = False
+    """Whether `adapt` does anything."""
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class Autoencoder(nnx.Module):
         rngs: nnx.Rngs,
         hyper: tuple[int, int] | None = None,
         residual: int = 0,
+        octaves: tuple[int, ...] = (),
     ):
         """Makes the float networks around a prior.
 
@@ -58,9 +67,12 @@ class Autoencoder(nnx.Module):
             rngs: random streams.
             hyper: hidden channels of the hyper-analysis and channels of z, or None.
             residual: hidden channels of the latent residual prediction; 0 for none.
+            octaves: latents of each octave of the wavelet front, if they shall start
+                apart.
         """
         self.g_a = Analysis(transforms, rngs=rngs)
         self.g_s = Synthesis(transforms, rngs=rngs)
+        self.octaves = octaves
         self.has_side, self.has_residual = hyper is not None, residual > 0
         self.analysis_halo = transforms.analysis_halo + SIDE_HALO * self.has_side
         self.synthesis_halo = transforms.synthesis_halo
@@ -71,6 +83,27 @@ class Autoencoder(nnx.Module):
                 transforms.latents, residual, rngs=rngs
             )
         self.prior = prior
+
+    def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
+        """Starts as the transform coder that fits pictures best.
+
+        Args:
+            sample: `(count, side)` -> random parts of pictures, [count side side 3].
+        """
+        latents = self.g_a.klt.shape[1]
+        if self.g_a.front == "space-to-depth":
+            blocks = sample(BLOCKS, 16).reshape(BLOCKS, 768)
+            colour, matrix, std = fit_klt(blocks, latents)
+            back = matrix.T[:, block_order()]
+        else:
+            crops = sample(BLOCKS // 64, 128)
+            colour = crops.mean((0, 1, 2))
+            _, bands = split(crops - colour, self.g_a.front)
+            groups = octaves() if self.octaves else [np.arange(768)]
+            counts = self.octaves or (latents,)
+            matrix, std = fit_groups(bands.reshape(-1, 768), groups, counts)
+            back = matrix.T
+        self.set_transform_coder(colour, matrix, back, std)
 
     def set_transform_coder(
         self,
@@ -105,6 +138,31 @@ class Autoencoder(nnx.Module):
         if not self.has_side:
             return {"y": y}
         return {"y": y, "z": self.h_a(y, quality)}
+
+    def forward(
+        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
+    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
+        """What training pays for pictures; the arguments are those of the loss.
+
+        Returns:
+            Bits by step, float32[N] each; the pictures as decoded; and further terms of
+            the loss, float32[N] each.
+        """
+        latents = self.analysis(x, quality)
+        bits, decoded = rate(self.prior, latents, quality, key, exact=exact)
+        return bits, self.synthesis(decoded, quality), {}
+
+    def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
+        """Fits what is fitted to pictures and not trained; here there is nothing.
+
+        Args:
+            pictures: float32[N S S 3], 0..255.
+            stage: `start` of a run, `run`, or `end` of a phase.
+
+        Returns:
+            Figures for the log.
+        """
+        return {}
 
     def synthesis(
         self,

@@ -1,8 +1,8 @@
 """Cards of the trained codecs at hand: names, hashes, costs. No JAX, no NumPy.
 
-A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors`. Those
-that ship lie in `checkpoints/` beside the package in a checkout, inside the package in
-an installed wheel.
+A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors.gz`.
+Those that ship lie in `checkpoints/` beside the package in a checkout, inside the
+package in an installed wheel.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "find_by_hash",
     "find_card",
     "list_cards",
+    "lossless_card",
     "read_card",
 ]
 
@@ -40,6 +41,7 @@ class Card:
         weights_hash: the 6 bytes in files, as 12 hexadecimal digits.
         folder: where card and weights lie.
         default: whether it is used when no codec is named.
+        lossless: whether its pictures come back to the last bit.
         qualities: lowest and highest quality, within 0..100.
         bpp: bits per pixel on Kodak at those two qualities.
         kmac_per_pixel: thousands of multiply-adds a pixel, `encode` and `decode`.
@@ -57,6 +59,7 @@ class Card:
     weights_hash: str
     folder: Path
     default: bool = False
+    lossless: bool = False
     qualities: tuple[float, float] = (0.0, 100.0)
     bpp: tuple[float, float] | None = None
     kmac_per_pixel: dict[str, float] = field(default_factory=dict)
@@ -100,6 +103,7 @@ def read_card(folder: Path) -> Card:
             weights_hash=str(fields["weights_hash"]).lower(),
             folder=folder,
             default=bool(fields.get("default", False)),
+            lossless=bool(fields.get("lossless", False)),
             qualities=(float(qualities[0]), float(qualities[1])),
             bpp=(float(bpp[0]), float(bpp[1])) if bpp else None,
             kmac_per_pixel=dict(fields.get("kmac_per_pixel") or {}),
@@ -139,6 +143,21 @@ def default_card() -> Card:
     if not cards:
         raise ModelError("no trained codec is installed; name one with --model PATH")
     return cards[0]
+
+
+def lossless_card() -> Card:
+    """Returns the card of the codec that `--lossless` uses: the newest there is.
+
+    Raises:
+        ModelError: no lossless codec ships with this installation.
+    """
+    found = [card for card in list_cards() if card.lossless]
+    if not found:
+        raise ModelError(
+            "no lossless codec is installed; name one with --model PATH, or give a "
+            "quality up to 100"
+        )
+    return max(found, key=lambda card: card.version)
 
 
 def find_card(name: str) -> Card:

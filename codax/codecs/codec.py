@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 from PIL import Image
 
 from codax.codecs import order
+from codax.codecs import tokens as tokenizer
+from codax.codecs.container import join_layers, split_layers
 from codax.codecs.families import family
-from codax.codecs.order import SymbolSink
+from codax.codecs.order import SymbolSink, layers_at
+from codax.codecs.reversible import Prefix
 from codax.codecs.running import Networks
 from codax.codecs.tiles import BUCKETS
 from codax.codecs.trees import abstract_model, fill_model, read_config
@@ -44,6 +48,7 @@ class Codec:
         weights_hash: the six bytes in files.
         qualities: the lowest and the highest that it supports, within 0..100.
         lossless: whether decoded pictures equal what was encoded.
+        layers: after how many layers its files can be cut; 1 if they cannot.
         config: the family's configuration.
         model: the networks, an `nnx` module.
     """
@@ -79,10 +84,11 @@ class Codec:
         self.model = self._networks.model
         prior = self.model.prior
         prior.check_exact()
-        self._sets = {
-            target: unpack_tables(packed, source.tables)
-            for target, source in prior.sources.items()
-        }
+        self.layers = order.layer_count(prior)
+        sources = prior.sources
+        names = {source.tables for source in sources.values()}
+        sets = {name: unpack_tables(packed, name) for name in names}
+        self._sets = {target: sets[source.tables] for target, source in sources.items()}
 
     @classmethod
     def from_folder(cls, folder: Path, **options: Any) -> Codec:
@@ -101,7 +107,8 @@ class Codec:
         """Encodes a picture to the bytes of a file.
 
         Args:
-            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4].
+            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4];
+                uint16[H W] for a lossless codec.
             quality: 0..100 in half steps, default 75.
             **options: the targets and metadata of `codax.codecs.files.encode_image`.
 
@@ -167,21 +174,45 @@ class Codec:
         """Bits by step, each float32[N], and decoded latents; see `order.rate`."""
         return order.rate(self.model.prior, latents, quality, key)
 
+    # Tokens, of the codecs that have them: see `codax.codecs.tokens`.
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Sizes of the vocabularies of a cell's tokens, one for each token."""
+        return tokenizer.vocabulary(self)
+
+    def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
+        """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
+        return tokenizer.tokens(self, images, quality)
+
+    def from_tokens(self, tokens: Any, quality: float | None = None) -> jax.Array:
+        """Pictures uint8[N 16h 16w 3] of tokens int32[N h w L]."""
+        return tokenizer.from_tokens(self, tokens, quality)
+
+    def file_tokens(self, data: bytes) -> np.ndarray:
+        """The tokens in a file, int32[1 h w L]."""
+        return tokenizer.file_tokens(self, data)
+
     # Streams.
 
     def compress(self, rgb: np.ndarray, quality: int) -> bytes:
         """Codes samples.
 
         Args:
-            rgb: uint8[H W 3].
+            rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
+                uint16[H W 1].
             quality: half steps 0..200.
 
         Returns:
-            The range-coder stream.
+            The range-coder stream, or those of the quality's layers joined; before that
+            of a lossless codec a `Prefix`.
         """
-        coder = SymbolEncoder()
-        self._encode(rgb, quality, coder)
-        return coder.finish()
+        coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
+        prefix = self._encode(rgb, quality, coders)
+        streams = [coder.finish() for coder in coders]
+        if self.layers > 1:
+            return join_layers(streams, self.layers)
+        return prefix + streams[0]
 
     def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
@@ -194,26 +225,47 @@ class Codec:
             By step, bits float64[rows columns] at each position of the step's own grid:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
-        meter = CostMeter()
-        self._encode(rgb, quality, meter)
+        meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
+        self._encode(rgb, quality, meters)
         extents = self._networks.extents(*rgb.shape[:2])
-        coded = [step for step in self.model.prior.steps if step.coded]
-        return {
-            step.name: bits.reshape(*extents[step.target], -1).sum(-1)
-            for step, bits in zip(coded, meter.bits, strict=True)
-        }
+        steps = [step for step in self.model.prior.steps if step.coded]
+        found = {}
+        every = [bits for meter in meters for bits in meter.bits]
+        # Further steps are of layers that the quality does not have, or of the chroma
+        # of a lossless codec's grey picture.
+        for step, bits in zip(steps, every, strict=False):
+            own = np.ones(extents[step.target], bool)
+            if step.where is not None:
+                own = step.where(*own.shape)
+            found[step.name] = np.zeros(own.shape)
+            found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
+        return found
 
-    def _encode(self, rgb: np.ndarray, quality: int, sink: SymbolSink) -> None:
-        """Walks the coding order for a picture, its symbols going to a sink."""
+    def _encode(
+        self, rgb: np.ndarray, quality: int, sinks: Sequence[SymbolSink]
+    ) -> bytes:
+        """Walks the coding order for a picture, its symbols going to the sinks.
+
+        Returns:
+            What stands before them in the stream.
+        """
         height, width = rgb.shape[:2]
+        prefix, shifts = b"", {}
+        if self.lossless:
+            cut, bands = Prefix.cut(rgb, self.model.prior.levels)
+            prefix, shifts = cut.write(), self.model.shifts(cut.shifts)
+            latents = self._networks.padded(bands)
+        else:
+            latents = self._networks.analyse(rgb, quality)
         order.encode(
             self.model.prior,
-            self._networks.steps(height, width, quality),
-            self._networks.analyse(rgb, quality),
+            self._networks.steps(height, width, quality, shifts=shifts),
+            latents,
             self._networks.extents(height, width),
             self._tables(quality),
-            sink,
+            sinks,
         )
+        return prefix
 
     def decompress(
         self,
@@ -234,12 +286,14 @@ class Codec:
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
-            uint8[H W 3].
+            uint8[H W 3]; of a lossless codec what was encoded.
 
         Raises:
             FormatError: the stream is damaged.
         """
-        latents = self.decode_latents(stream, height, width, quality, oracle=oracle)
+        latents, prefix = self._decode(stream, height, width, quality, oracle)
+        if prefix is not None:
+            return prefix.samples(latents, height, width)
         return self._networks.synthesise(latents, height, width, quality)
 
     def decode_latents(
@@ -266,21 +320,44 @@ class Codec:
         Raises:
             FormatError: the stream is damaged.
         """
+        return self._decode(stream, height, width, quality, oracle)[0]
+
+    def _decode(
+        self, stream: bytes, height: int, width: int, quality: int, oracle: bool
+    ) -> tuple[dict[str, np.ndarray], Prefix | None]:
+        """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
-        extents = self._networks.extents(height, width)
+        model, networks, prefix = self.model, self._networks, None
+        shapes = networks.shapes(height, width)
+        extents = networks.extents(height, width)
+        shifts: dict[str, int] = {}
+        if self.lossless:
+            prefix, stream = Prefix.read(stream, height, width, model.prior.levels)
+            shapes = {name: shapes[name] for name in model.coded(prefix.colours)}
+            shifts = model.shifts(prefix.shifts)
+        streams = [stream]
+        if self.layers > 1:
+            streams = split_layers(stream)[0]
+            expected = layers_at(quality, self.layers)
+            if len(streams) != expected:
+                raise FormatError(
+                    f"{len(streams)} layers at quality {quality / 2:g}, expected "
+                    f"{expected} of the codec's {self.layers}"
+                )
         found = order.decode(
-            self.model.prior,
-            self._networks.steps(height, width, quality, oracle=oracle),
-            self._networks.shapes(height, width),
+            model.prior,
+            networks.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            shapes,
             extents,
             self._tables(quality),
-            stream,
+            streams,
         )
-        return {
+        latents = {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
             for name, value in found.items()
         }
+        return prefix.whole(latents) if prefix else latents, prefix
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""

@@ -10,6 +10,7 @@ LEB128 as in WebAssembly.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -25,7 +26,9 @@ __all__ = [
     "Container",
     "Tag",
     "is_mandatory",
+    "join_layers",
     "read",
+    "split_layers",
     "tag_name",
     "write",
 ]
@@ -42,6 +45,7 @@ MAX_SECTIONS = 32
 MAX_METADATA = 1 << 25
 
 _FLAG_SECTIONS = 0x01
+_FLAG_LAYERED = 0x02
 _MANDATORY = 0x80
 
 
@@ -88,9 +92,10 @@ class Container:
         width: columns of the picture, at least 1.
         height: rows of the picture, at least 1.
         quality: half steps, 0..200 (quality 0..100).
-        stream: the range coder's bytes.
+        stream: the range coder's bytes; with `layered`, see `split_layers`.
+        layered: whether the stream holds one for each layer, and can be cut.
         colour: whether the samples are grey or RGB.
-        bit_depth: bits a sample; 8 is all that version 1 decodes.
+        bit_depth: bits a sample: 8, or 16 where the samples are grey.
         sections: bytes by tag, in the order of the file.
     """
 
@@ -100,6 +105,7 @@ class Container:
     height: int
     quality: int
     stream: bytes
+    layered: bool = False
     colour: Colour = Colour.RGB
     bit_depth: int = 8
     sections: dict[int, bytes] = field(default_factory=dict)
@@ -125,6 +131,7 @@ def write(container: Container) -> bytes:
             f"{len(container.weights_hash)} bytes; expected 0..255 and 6 bytes"
         )
     flags = _FLAG_SECTIONS if container.sections else 0
+    flags |= _FLAG_LAYERED if container.layered else 0
     parts = [
         SIGNATURE,
         bytes([VERSION, flags, container.codec_id]),
@@ -185,12 +192,15 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     checksum = cursor.take(4, "checksum")
     cursor.finish()
     _check_checksum(data, checksum)
-    if flags & ~_FLAG_SECTIONS:
+    if flags & ~(_FLAG_SECTIONS | _FLAG_LAYERED):
         raise UnsupportedError(f"unknown flags 0x{flags:02x}; a newer codax is needed")
     if samples >> 4 not in tuple(Colour):
         raise UnsupportedError(
             f"unknown colour model {samples >> 4}; a newer codax is needed"
         )
+    layered = bool(flags & _FLAG_LAYERED)
+    if layered:
+        split_layers(stream)
     container = Container(
         codec_id=codec_id,
         weights_hash=weights_hash,
@@ -198,12 +208,46 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
         height=height,
         quality=quality,
         stream=stream,
+        layered=layered,
         colour=Colour(samples >> 4),
         bit_depth=(samples & 15) + 1,
         sections=sections,
     )
     _check_fields(container, max_pixels=max_pixels)
     return container
+
+
+def join_layers(streams: Sequence[bytes], count: int) -> bytes:
+    """Joins the streams of a file that can be cut.
+
+    Args:
+        streams: of the first layers, at least one.
+        count: how many layers there could be, at most 255.
+    """
+    parts = [part for stream in streams for part in (_varint(len(stream)), stream)]
+    return bytes([count]) + b"".join(parts)
+
+
+def split_layers(stream: bytes) -> tuple[list[bytes], int]:
+    """Takes the joined streams of a file that can be cut apart.
+
+    Returns:
+        The streams of its layers, and how many layers there could be.
+
+    Raises:
+        FormatError: a length that does not fit, no layer, or more than there could be.
+    """
+    cursor = _Cursor(stream, 0)
+    count = cursor.byte("number of layers")
+    streams: list[bytes] = []
+    while cursor.left:
+        length = cursor.varint("layer length")
+        streams.append(cursor.take(length, f"layer {len(streams) + 1}"))
+    if not 1 <= len(streams) <= count:
+        raise FormatError(
+            f"{len(streams)} layers, expected 1 to {count}; the file is damaged"
+        )
+    return streams, count
 
 
 def _read_sections(cursor: _Cursor) -> dict[int, bytes]:
@@ -253,9 +297,10 @@ def _check_fields(container: Container, *, max_pixels: int) -> None:
         raise FormatError(
             f"quality {container.quality} half steps; expected 0 to {MAX_QUALITY}"
         )
-    if container.bit_depth != 8:
+    deepest = 16 if container.colour is Colour.GREY else 8
+    if container.bit_depth not in (8, deepest):
         raise UnsupportedError(
-            f"{container.bit_depth} bits a sample; this codax handles 8"
+            f"{container.bit_depth} bits a sample; this codax handles 8, and 16 of grey"
         )
     for tag in container.sections:
         if is_mandatory(tag) and tag not in tuple(Tag):
@@ -284,10 +329,9 @@ class _Cursor:
 
     def take(self, count: int, what: str) -> bytes:
         """Returns the next `count` bytes."""
-        left = len(self._data) - self._at
-        if count > left:
+        if count > self.left:
             raise FormatError(
-                f"{what} truncated: {left} of {count} bytes; the file is damaged"
+                f"{what} truncated: {self.left} of {count} bytes; the file is damaged"
             )
         self._at += count
         return self._data[self._at - count : self._at]
@@ -308,10 +352,14 @@ class _Cursor:
                 return value
         raise FormatError(f"{what} is no valid varint; the file is damaged")
 
+    @property
+    def left(self) -> int:
+        """How many bytes are left."""
+        return len(self._data) - self._at
+
     def finish(self) -> None:
         """Refuses bytes after the end."""
-        left = len(self._data) - self._at
-        if left:
+        if self.left:
             raise FormatError(
-                f"{left} bytes after the end of the file; the file is damaged"
+                f"{self.left} bytes after the end of the file; the file is damaged"
             )

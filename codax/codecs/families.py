@@ -8,8 +8,12 @@ from typing import Any
 
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
+from codax.codecs.fsq import FsqConfig, fsq
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
+from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
+from codax.codecs.rvq import RvqConfig, rvq
+from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import ConfigError
 
 __all__ = ["FAMILIES", "Family", "family"]
@@ -39,6 +43,16 @@ FAMILIES: dict[str, Family] = {
     "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
     "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
     "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
+    "wavelet": Family(codec_id=5, config=WaveletConfig, networks=wavelet),
+    "wavelet-lossless": Family(
+        codec_id=6,
+        config=LosslessConfig,
+        networks=lossless,
+        qualities=(100, 100),
+        lossless=True,
+    ),
+    "fsq": Family(codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
+    "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
 }
 
 

@@ -19,7 +19,7 @@ from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
 if TYPE_CHECKING:
     from codax.codecs.codec import Codec
 
-__all__ = ["decode_image", "encode_image", "find_codec", "read_info"]
+__all__ = ["decode_image", "encode_image", "find_codec", "read_for", "read_info"]
 
 METADATA = ("all", "icc", "none")
 
@@ -32,6 +32,7 @@ def encode_image(
     target_bpp: float | None = None,
     target_size: int | None = None,
     target_psnr: float | None = None,
+    lossless: bool = False,
     metadata: str = "all",
 ) -> bytes:
     """Encodes a picture to the bytes of a file.
@@ -49,6 +50,7 @@ def encode_image(
         target_bpp: bits of the whole file per pixel, at most.
         target_size: bytes of the whole file, at most.
         target_psnr: dB over the decoded 8-bit samples, at least.
+        lossless: refuse what does not come back to the last bit.
         metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
             orientation is kept always, since the picture lies wrong without it.
 
@@ -62,18 +64,34 @@ def encode_image(
         ConfigError: a value out of range, or more than one aim.
     """
     half_steps = _half_steps(codec, quality, target_bpp, target_size, target_psnr)
+    if lossless and not codec.lossless:
+        raise ConfigError(
+            f"{codec.name} has no lossless path; `codax models` names codecs that have"
+        )
     if metadata not in METADATA:
         raise ConfigError(
             f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
         )
     picture = image if isinstance(image, Picture) else pictures.from_image(image)
+    if lossless and not picture.exact:
+        raise UnsupportedError(
+            f"picture mode {picture.mode!r} is coded as RGB or grey, which is not "
+            "lossless; convert it first"
+        )
+    deep = picture.rgb.dtype == np.uint16
+    if deep and not codec.lossless:
+        raise UnsupportedError(
+            f"picture has 16 bits a sample; {codec.name} codes 8; use a lossless codec "
+            "or convert it first, for example with `magick IN -depth 8 OUT`"
+        )
     sections = _sections(picture, metadata)
-    height, width = picture.rgb.shape[:2]
+    samples = picture.samples if codec.lossless else picture.rgb
+    height, width = samples.shape[:2]
     streams: dict[int, bytes] = {}
 
     def file_at(trial: int) -> bytes:
         if trial not in streams:
-            streams[trial] = codec.compress(picture.rgb, trial)
+            streams[trial] = codec.compress(samples, trial)
         return container.write(
             Container(
                 codec_id=codec.codec_id,
@@ -82,13 +100,17 @@ def encode_image(
                 height=height,
                 quality=trial,
                 stream=streams[trial],
+                layered=codec.layers > 1,
                 colour=Colour.GREY if picture.grey else Colour.RGB,
+                bit_depth=16 if deep else 8,
                 sections=sections,
             )
         )
 
     def psnr_at(trial: int) -> float:
         file_at(trial)
+        if codec.lossless:
+            return math.inf
         decoded = codec.decompress(streams[trial], height, width, trial)
         return _psnr(picture, decoded)
 
@@ -125,16 +147,59 @@ def decode_image(
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: the weights that wrote the file are not at hand, or are others.
     """
-    file = container.read(data, max_pixels=max_pixels)
     if codec is None:
+        file = container.read(data, max_pixels=max_pixels)
         codec = find_codec(file, weights)
-    elif (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
-        raise _wrong_weights(file, codec)
+    file = read_for(codec, data, max_pixels=max_pixels)
+    if file.bit_depth != 8 and not codec.lossless:
+        raise UnsupportedError(
+            f"{file.bit_depth} bits a sample, but {codec.name} decodes 8; the file is "
+            "damaged"
+        )
     picture_of = _open_sections(file)
-    rgb = codec.decompress(
+    samples = codec.decompress(
         file.stream, file.height, file.width, file.quality, oracle=oracle
     )
-    return pictures.to_image(picture_of(rgb))
+    if codec.lossless:
+        samples = _expected_samples(file, samples)
+    return pictures.to_image(picture_of(samples))
+
+
+def _expected_samples(file: Container, samples: np.ndarray) -> np.ndarray:
+    """Samples [H W 3] of a lossless stream, which says by itself what it holds."""
+    colours = 1 if file.colour is Colour.GREY else 3
+    bits = 8 * samples.dtype.itemsize
+    if (samples.shape[2], bits) != (colours, file.bit_depth):
+        raise FormatError(
+            f"the stream holds {samples.shape[2]} colours of {bits} bits, the header "
+            f"says {colours} of {file.bit_depth}; the file is damaged"
+        )
+    return np.repeat(samples, 3, 2) if colours == 1 else samples
+
+
+def read_for(codec: Codec, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+    """Reads a file for a codec.
+
+    Args:
+        codec: what shall decode it.
+        data: the whole file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: other weights wrote it.
+    """
+    file = container.read(data, max_pixels=max_pixels)
+    if (codec.codec_id, codec.weights_hash) != (file.codec_id, file.weights_hash):
+        raise _wrong_weights(file, codec)
+    if file.layered != (codec.layers > 1):
+        has = ("has no layers", "has layers")
+        raise FormatError(
+            f"the file {has[file.layered]}, but {codec.name} {has[codec.layers > 1]}; "
+            "the file is damaged"
+        )
+    return file
 
 
 def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
@@ -264,7 +329,7 @@ def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
     sections: dict[int, bytes] = {}
     if picture.alpha is not None:
         sections[Tag.ALPHA] = planes.encode_plane(picture.alpha)
-    if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+    if picture.mode not in ("L", "LA", "I;16", "RGB", "RGBA"):
         sections[Tag.MODE] = picture.mode.encode()
     if picture.palette is not None:
         sections[Tag.PALETTE] = picture.palette.tobytes()
@@ -288,6 +353,10 @@ def _open_sections(file: Container) -> Callable[[np.ndarray], Picture]:
     grey = file.colour is Colour.GREY
     alpha = palette = None
     mode = "L" if grey else "RGB"
+    if file.bit_depth == 16:
+        mode = "I;16"
+        if {Tag.ALPHA, Tag.MODE, Tag.PALETTE} & sections.keys():
+            raise FormatError("alpha or mode beside 16 bits a sample; unknown here")
     if Tag.ALPHA in sections:
         alpha = planes.decode_plane(sections[Tag.ALPHA], file.height, file.width)
         mode = "LA" if grey else "RGBA"

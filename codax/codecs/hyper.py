@@ -150,7 +150,12 @@ def head(rngs: nnx.Rngs) -> Callable[..., ExactDense]:
 
 
 def around(
-    config: HyperConfig, prior: Any, *, rngs: nnx.Rngs, residual: int = 0
+    config: HyperConfig,
+    prior: Any,
+    *,
+    rngs: nnx.Rngs,
+    residual: int = 0,
+    octaves: tuple[int, ...] = (),
 ) -> Autoencoder:
     """The transforms of the house around a prior with side information."""
     return Autoencoder(
@@ -159,4 +164,5 @@ def around(
         rngs=rngs,
         hyper=(config.hyper, config.side),
         residual=residual,
+        octaves=octaves,
     )

@@ -21,8 +21,9 @@ def read_info(data: bytes) -> dict[str, Any]:
         Values fit for JSON: `version`, `model` (None if not installed), `codec_id`,
         `weights_hash`, `width`, `height`, `mode`, `colour`, `bit_depth`, `quality`
         (0..100), `bpp` (of the whole file), `bytes`, `stream_bytes`, `header_bytes`
-        (all that is neither stream nor section) and `sections`, a list of `tag`,
-        `name`, `mandatory`, `bytes`.
+        (all that is neither stream nor section), `layers` (their sizes in bytes; empty
+        for a file that cannot be cut) and `sections`, a list of `tag`, `name`,
+        `mandatory`, `bytes`.
 
     Raises:
         FormatError: not a codax file, truncated or damaged.
@@ -43,6 +44,7 @@ def read_info(data: bytes) -> dict[str, Any]:
         }
         for tag, payload in file.sections.items()
     ]
+    layers = container.split_layers(file.stream)[0] if file.layered else []
     section_bytes = sum(len(payload) for payload in file.sections.values())
     return {
         "version": container.VERSION,
@@ -59,6 +61,7 @@ def read_info(data: bytes) -> dict[str, Any]:
         "bytes": len(data),
         "stream_bytes": len(file.stream),
         "header_bytes": len(data) - len(file.stream) - section_bytes,
+        "layers": [len(stream) for stream in layers],
         "sections": sections,
     }
 
@@ -68,6 +71,8 @@ def _mode(file: container.Container) -> str:
     if Tag.MODE in file.sections:
         return file.sections[Tag.MODE].decode("ascii", "replace")
     mode = "L" if file.colour is Colour.GREY else "RGB"
+    if file.bit_depth == 16:
+        mode = "I;16"
     if Tag.ALPHA in file.sections:
-        return {"L": "LA", "RGB": "RGBA"}[mode]
+        return {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     return mode

@@ -13,7 +13,7 @@ steps, `y` in sixteenths of a step; features in units of 1/64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,10 +21,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from codax.codecs.container import MAX_QUALITY
 from codax.entropy.coder import SymbolDecoder, TableSet
 from codax.entropy.sources import Source
 
-__all__ = ["Network", "Prior", "Step", "SymbolSink", "decode", "encode", "rate"]
+__all__ = [
+    "Network",
+    "Prior",
+    "Step",
+    "SymbolSink",
+    "decode",
+    "encode",
+    "layer_count",
+    "layers_at",
+    "rate",
+]
 
 State = dict[str, Any]
 Network = Callable[..., tuple[jax.Array, ...]]
@@ -46,6 +57,12 @@ class Step:
         take: picks the step's latents from the whole array, [N h w C] -> [N h w k].
         put: writes values [N h w k] into the array known so far.
         halo: how far, in cells of 1/16, an output of the network looks; multiple of 4.
+        where: `(rows, columns) -> bool[rows columns]`, the positions that the step
+            codes; None for all. The rest of what `put` gets is zero.
+        layer: of the streams of a file that can be cut, which holds the step.
+        whole: a derived step that takes whole arrays at once, cut to the picture's own
+            grids and as int32; its `extent` is the target's rows and columns. NumPy
+            evaluates it, JAX in training.
     """
 
     name: str
@@ -56,13 +73,22 @@ class Step:
     take: Callable[[Any], Any] = lambda whole: whole
     put: Callable[[Any, Any], Any] = lambda known, values: values
     halo: int = 0
+    where: Callable[[int, int], np.ndarray] | None = None
+    layer: int = 0
+    whole: bool = False
+
+    def applies(self, state: Mapping[str, Any]) -> bool:
+        """Whether a picture has what the step is about: a grey one has no chroma."""
+        needed = (*self.reads, self.target) if self.coded else self.reads
+        return all(name in state for name in needed)
 
 
 class Prior(Protocol):
     """What interpreters, codec and training program ask of a codec's prior."""
 
-    steps: tuple[Step, ...]
-    """The coding order."""
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The coding order."""
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -82,8 +108,18 @@ class Prior(Protocol):
     def check_exact(self) -> None:
         """Checks that every layer is exact; raises ModelError if one is not."""
 
-    def set_scale(self, std: np.ndarray) -> None:
+    def set_scale(self, std: Any) -> None:
         """Starts from the transform coder's standard deviations."""
+
+
+def layer_count(prior: Prior) -> int:
+    """Streams of a file with everything; 1 where files cannot be cut."""
+    return 1 + max(step.layer for step in prior.steps)
+
+
+def layers_at(quality: Any, count: int) -> Any:
+    """How many of a codec's layers a quality in half steps has: 1 to count."""
+    return (quality * count + (MAX_QUALITY - 1) + (quality == 0)) // MAX_QUALITY
 
 
 class SymbolSink(Protocol):
@@ -121,6 +157,8 @@ def rate(
     sources = prior.sources
     bits = {}
     for number, step in enumerate(prior.steps):
+        if not step.applies(state):
+            continue
         heads: tuple[jax.Array, ...] = ()
         if step.network is not None:
             reads = [state[name] for name in step.reads]
@@ -134,6 +172,12 @@ def rate(
             own = jax.random.fold_in(key, number)
             noise = jax.random.uniform(own, value.shape, minval=-0.5, maxval=0.5)
         cost, kept = sources[step.target].train(value, heads, quality, noise)
+        if step.where is not None:
+            coded = jnp.asarray(step.where(*value.shape[1:3]))[..., None]
+            cost, kept = jnp.where(coded, cost, 0.0), jnp.where(coded, kept, 0.0)
+        if step.layer:
+            used = step.layer < layers_at(quality, layer_count(prior))
+            cost = jnp.where(used[:, None, None, None], cost, 0.0)
         bits[step.name] = cost.sum((1, 2, 3))
         state[step.target] = step.put(state[step.target], kept)
     return bits, {name: state[name] / sources[name].unit for name in latents}
@@ -145,7 +189,7 @@ def encode(
     latents: dict[str, np.ndarray],
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
-    sink: SymbolSink,
+    sinks: Sequence[SymbolSink],
 ) -> None:
     """Codes latents.
 
@@ -155,18 +199,19 @@ def encode(
         latents: by target, float32[1 h w C] in steps, on the padded grids.
         extents: by target, the rows and columns that are coded.
         tables: by target.
-        sink: takes the symbols of each coding step in turn.
+        sinks: a sink for each layer that is coded; takes the symbols of its steps in
+            turn.
     """
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = prior.sources[step.target]
         symbols = source.symbols(step.take(latents[step.target])[own], heads)
         index = source.index(heads, shape)
-        sink.put(symbols.ravel(), index.ravel(), tables[step.target])
+        sinks[step.layer].put(symbols.ravel(), index.ravel(), tables[step.target])
         return source.kept(symbols, heads)
 
     shapes = {name: value.shape for name, value in latents.items()}
-    _walk(prior, run, shapes, extents, code)
+    _walk(prior, run, shapes, extents, code, len(sinks))
 
 
 def decode(
@@ -175,9 +220,9 @@ def decode(
     shapes: Mapping[str, tuple[int, ...]],
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
-    stream: bytes,
+    streams: Sequence[bytes],
 ) -> dict[str, np.ndarray]:
-    """Decodes the latents of a stream; the arguments are those of `encode`.
+    """Decodes latents; the arguments are those of `encode`.
 
     Args:
         prior: the codec's.
@@ -185,23 +230,25 @@ def decode(
         shapes: by target, the padded shapes (1, h, w, C).
         extents: by target, the rows and columns that are coded.
         tables: by target.
-        stream: from a `SymbolEncoder`.
+        streams: from a `SymbolEncoder` each, of the first layers; those of further
+            layers stay zero.
 
     Returns:
         By target, float32[1 h w C]: integers in the units of its source.
 
     Raises:
-        FormatError: the stream is damaged.
+        FormatError: a stream is damaged.
     """
-    coder = SymbolDecoder(stream)
+    coders = [SymbolDecoder(stream) for stream in streams]
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = prior.sources[step.target]
         index = source.index(heads, shape)
+        coder = coders[step.layer]
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
         return source.kept(symbols, heads)
 
-    return _walk(prior, run, shapes, extents, code)
+    return _walk(prior, run, shapes, extents, code, len(streams))
 
 
 def _walk(
@@ -210,16 +257,23 @@ def _walk(
     shapes: Mapping[str, tuple[int, ...]],
     extents: Mapping[str, tuple[int, int]],
     code: Callable[[Step, list[np.ndarray], Any, tuple[int, ...]], np.ndarray],
+    layers: int,
 ) -> dict[str, np.ndarray]:
     """Walks the order; `code` codes the picture's own part of each step, of a shape."""
     state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     for step in prior.steps:
+        if step.layer >= layers:
+            break
+        if not step.applies(state):
+            continue
         heads = run(step, state) if step.network is not None else ()
         if not step.coded:
             (state[step.target],) = heads
             continue
         rows, columns = extents[step.target]
-        own = np.s_[0, :rows, :columns]
+        own: Any = np.s_[0, :rows, :columns]
+        if step.where is not None:
+            own = (0, *np.nonzero(step.where(rows, columns)))
         values = np.zeros_like(step.take(state[step.target]))
         own_heads = [head[own] for head in heads]
         values[own] = code(step, own_heads, own, values[own].shape)

@@ -11,7 +11,8 @@ frames after the current one, text chunks, resolution.
 | RGB, RGBA | RGB, alpha | the same |
 | CMYK, LAB | sRGB, its profile applied and dropped | the mode, by Pillow's conversion |
 | YCbCr, HSV, RGBX, La, RGBa | RGB or grey, alpha | YCbCr, HSV, RGB, LA, RGBA |
-| more than 8 bits a sample | refused | |
+| I;16 (16 bits grey) | grey, by codecs without loss | I;16 |
+| more than 8 bits a sample otherwise | refused | |
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from codax.errors import CodaxError, ImageError, UnsupportedError
 __all__ = ["Picture", "from_image", "open_image", "to_image"]
 
 _ORIENTATION = 0x0112
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La")
+_COLOUR_MODES = ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
+# What is turned into the samples of these cannot be turned back to the last bit.
+_CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "La", "RGBa")
 # Modes that are neither those of the samples nor restored from them are simplified.
 _PLAIN = {"RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 
@@ -42,7 +46,8 @@ class Picture:
     """Samples for a codec, and all that must come back beside them.
 
     Attributes:
-        rgb: uint8[H W 3]; the three are equal where `grey`.
+        rgb: uint8[H W 3]; the three are equal where `grey`. Grey with 16 bits a sample:
+            uint16[H W 3].
         mode: Pillow's name of the mode that the decoded picture has.
         grey: whether the picture holds no colour.
         alpha: uint8[H W], or None where the picture is opaque by its mode.
@@ -52,6 +57,7 @@ class Picture:
         xmp: an XMP packet, or empty.
         orientation: the EXIF value 1..8, as stored; not applied to the samples.
         frames: how many frames the source has; only its current one is here.
+        exact: whether these samples give back the source's own.
     """
 
     rgb: np.ndarray
@@ -64,6 +70,12 @@ class Picture:
     xmp: bytes = b""
     orientation: int = 1
     frames: int = 1
+    exact: bool = True
+
+    @property
+    def samples(self) -> np.ndarray:
+        """What a lossless codec codes: [H W 3], or [H W 1] where grey."""
+        return self.rgb[..., :1] if self.grey else self.rgb
 
 
 def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
@@ -109,15 +121,17 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
     """Takes a picture apart.
 
     Args:
-        image: a Pillow picture of any mode with 8 bits a sample, its current frame; or
-            uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4] (RGBA).
+        image: a Pillow picture of any mode with 8 bits a sample, its current frame, or
+            of 16 bits grey; or uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4]
+            (RGBA), uint16[H W].
 
     Returns:
         Its samples and what comes back beside them.
 
     Raises:
         ImageError: damaged, empty, too large, or an array of another kind.
-        UnsupportedError: more than 8 bits a sample, or a mode that is not known.
+        UnsupportedError: more than 8 bits a sample but not grey of 16, or a mode that
+            is not known.
     """
     if isinstance(image, np.ndarray):
         image = _from_array(image)
@@ -133,6 +147,8 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
         # One grey level or colour is transparent: the file's way to write alpha.
         mode = {"L": "LA", "RGB": "RGBA"}[mode]
         colour = image.convert(mode)
+    elif mode in _DEEP_GREY:
+        colour, mode = image, "I;16"
     elif mode in _GREY_MODES:
         colour = image.convert("LA" if mode in ("LA", "La") else "L")
     else:
@@ -140,8 +156,10 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
     if colour.mode in ("LA", "RGBA"):
         alpha = np.asarray(colour.getchannel("A"))
         colour = colour.convert(colour.mode[:-1])
-    grey = colour.mode == "L"
+    grey = colour.mode in ("L", *_DEEP_GREY)
     samples = np.asarray(colour)
+    if mode == "I;16":
+        samples = samples.astype(np.uint16)  # the machine's own order of bytes
     exif = image.info.get("exif") or b""
     xmp = image.info.get("xmp") or b""
     return Picture(
@@ -155,6 +173,7 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         orientation=_orientation(image),
         frames=getattr(image, "n_frames", 1),
+        exact=image.mode not in _CONVERTED,
     )
 
 
@@ -170,9 +189,12 @@ def to_image(picture: Picture) -> Image.Image:
     Raises:
         ImageError: a mode that `from_image` does not make.
     """
-    colour = Image.fromarray(picture.rgb)
+    deep = picture.rgb.dtype == np.uint16
+    colour = Image.fromarray(picture.rgb[..., 0] if deep else picture.rgb)
     mode = picture.mode
-    if mode == "P" and picture.palette is not None:
+    if deep and mode == "I;16":
+        image = colour
+    elif mode == "P" and picture.palette is not None:
         image = _to_palette(picture, picture.palette)
     elif mode == "1":
         image = colour.convert("L").point(lambda level: 255 * (level >= 128), "1")
@@ -199,10 +221,11 @@ def to_image(picture: Picture) -> Image.Image:
 def _from_array(array: np.ndarray) -> Image.Image:
     """Wraps an array as a Pillow picture."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not shaped:
+    deep = array.dtype == np.uint16 and array.ndim == 2
+    if not (deep or (array.dtype == np.uint8 and shaped)):
         raise ImageError(
             f"array is {array.dtype}{list(array.shape)}; expected uint8[H W], "
-            "uint8[H W 3] or uint8[H W 4]"
+            "uint8[H W 3], uint8[H W 4] or uint16[H W]"
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
@@ -218,14 +241,20 @@ def _load(image: Image.Image) -> None:
             f"at most {MAX_PIXELS} are coded; cut it or make it smaller"
         )
     bits = _stored_bits(image)
-    if bits > 8:
+    if bits > 8 and image.mode not in _DEEP_GREY:
         raise UnsupportedError(
-            f"picture has {bits} bits a sample; codax codes 8; convert it first, for "
-            "example with `magick IN -depth 8 OUT`"
+            f"picture has {bits} bits a sample; codax codes 8, or 16 of grey; convert "
+            "it first, for example with `magick IN -depth 8 OUT`"
         )
-    if image.mode not in (*_GREY_MODES, *_PLAIN, "P", "RGB", "RGBA", "CMYK") and (
-        image.mode not in ("YCbCr", "LAB", "HSV")
-    ):
+    if image.mode not in (
+        *_GREY_MODES,
+        *_DEEP_GREY,
+        *_PLAIN,
+        "P",
+        "RGB",
+        "RGBA",
+        "CMYK",
+    ) and (image.mode not in ("YCbCr", "LAB", "HSV")):
         raise UnsupportedError(
             f"picture mode {image.mode!r} is not known; convert it to RGB first"
         )
@@ -240,8 +269,8 @@ def _stored_bits(image: Image.Image) -> int:
 
     Only a picture that is not loaded yet shows its file's depth (in `tile`).
     """
-    if image.mode in _DEEP_MODES:
-        return 32 if image.mode in ("I", "F") else 16
+    if image.mode in ("I", "F"):
+        return 32
     for _, _, _, arguments in getattr(image, "tile", []):
         for value in arguments if isinstance(arguments, tuple) else (arguments,):
             if isinstance(value, str) and ";16" in value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -88,6 +88,17 @@ class Networks:
             for name in self.coded
         }
 
+    def padded(self, latents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Latents [1 h w C] on the picture's own grids, with zeros on padded ones."""
+        found = {}
+        for name, value in latents.items():
+            rows, columns = value.shape[1:3]
+            cells = 4 * self.strides[name]
+            sides = [int(ceil(side / cells) * cells) for side in (rows, columns)]
+            more = ((0, sides[0] - rows), (0, sides[1] - columns))
+            found[name] = np.pad(value, ((0, 0), *more, (0, 0))).astype(np.float32)
+        return found
+
     def extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
         """Of the arrays that are coded, the rows and columns of the picture's own."""
         return {name: extent(height, width, self.strides[name]) for name in self.coded}
@@ -106,7 +117,13 @@ class Networks:
         return lambda *args: jitted(leaves, *args)
 
     def steps(
-        self, height: int, width: int, quality: int, *, oracle: bool = False
+        self,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        shifts: Mapping[str, int] | None = None,
+        oracle: bool = False,
     ) -> Run:
         """What evaluates a step's exact network for a picture.
 
@@ -114,6 +131,7 @@ class Networks:
             height: rows of the picture.
             width: columns of the picture.
             quality: half steps 0..200.
+            shifts: by array, how many low bits of its values are not in the state.
             oracle: by NumPy instead of XLA.
         """
         q = np.array([quality], np.int32)
@@ -123,6 +141,8 @@ class Networks:
             network = step.network
             if network is None:
                 raise ValueError(f"step {step.name} has static tables, no network")
+            if step.whole:
+                return (self._whole(step, state, height, width, shifts or {}),)
 
             def by_oracle(*args):
                 prior = self.model.prior
@@ -148,6 +168,30 @@ class Networks:
             return tuple(outputs)
 
         return run
+
+    def _whole(
+        self,
+        step: Step,
+        state: State,
+        height: int,
+        width: int,
+        shifts: Mapping[str, int],
+    ) -> np.ndarray:
+        """A step of whole arrays; beyond the picture its edge is repeated."""
+        network: Any = step.network
+        own = []
+        for name in step.reads:
+            rows, columns = extent(height, width, self.strides[name])
+            own.append(state[name][:, :rows, :columns].astype(np.int32))
+        stride = self.strides[step.target]
+        sides = extent(height, width, stride)
+        (value,) = network(self.model.prior, *own, None, sides)
+        more = shifts.get(step.reads[0], 0) - shifts.get(step.target, 0)
+        value = value << more if more > 0 else value >> -more
+        padded = (int(side * stride) for side in _padded(extent(height, width)))
+        beyond = [(0, side - had) for side, had in zip(padded, sides, strict=True)]
+        widths = ((0, 0), *beyond, (0, 0))
+        return np.pad(value, widths, mode="edge").astype(np.float32)
 
     def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Latents of a picture, by target float32[1 h w C] in steps, padded grids.

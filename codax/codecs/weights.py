@@ -1,10 +1,10 @@
 """Weights as they ship: float16 for the transforms, integers for the exact path.
 
-A checkpoint is a folder with `card.json` and `weights.safetensors`, a flat map
-`path -> array`. Paths under `prior` are the exact path: kernels are int16 (shadow
-times 2**8), biases int32 (times 2**14), the quality embedding int16 (times 64); stored
-constants stay float32 and are dyadic. `tables/...` are the integer tables of the range
-coder.
+A checkpoint is a folder with `card.json` and `weights.safetensors.gz`, a flat map
+`path -> array`; without the `.gz` it is read as well. Paths under `prior` are the exact
+path: kernels are int16 (shadow times 2**8), biases int32 (times 2**14), the quality
+embedding int16 (times 64); stored constants stay float32 and are dyadic. `tables/...`
+are the integer tables of the range coder.
 
 Codecs with the same transforms need them once: a card's `shared` names networks that
 lie in another folder beside this one, and their digest: `{"from": "quadtree-tiny-v2",
@@ -13,6 +13,7 @@ lie in another folder beside this one, and their digest: `{"from": "quadtree-tin
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import zlib
@@ -28,17 +29,26 @@ from codax.entropy.coder import TableSet
 from codax.entropy.exact import UNIT, WEIGHT_BITS
 from codax.entropy.tables import (
     ANCHORS,
+    FRACTIONS,
+    GRID_LOG_MIN,
+    GRID_LOG_STEP,
+    GRID_SCALES,
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
+    TABLE_TOTAL,
     gaussian_mixture_pmf,
+    grid_pmf,
     integer_table,
     logistic_mixture_pmf,
 )
 from codax.errors import ModelError
 
 __all__ = [
+    "BANK",
+    "bank_tables",
     "digest",
+    "grid_tables",
     "of_networks",
     "pack_tables",
     "pack_weights",
@@ -56,8 +66,13 @@ BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
 STATIC_TAIL = 14.0
 """Static tables reach this many logistic scales beyond the location."""
 STATIC_MAX_HALF = 1023
-PLAIN = ("density", "shape", "domain")
+PLAIN = ("density", "shape", "domain", "bank")
 """Parts of a prior that hold no layer: kept as float32."""
+
+BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
+"""A bank's tables in a network and among the stored arrays."""
+
+FILE, PLAIN_FILE = "weights.safetensors.gz", "weights.safetensors"
 
 Arrays = dict[str, np.ndarray]
 
@@ -100,12 +115,24 @@ def pack_weights(arrays: Arrays) -> Arrays:
 
 
 def unpack_weights(packed: Arrays) -> Arrays:
-    """The float32 shadows of stored weights; integers survive exactly."""
-    return {
+    """The float32 shadows of stored weights; integers survive exactly.
+
+    The tables of a bank are part of its network, and stored once, as tables.
+    """
+    found = {
         path: (value.astype(np.float64) / _kind(path)[1]).astype(np.float32)
         for path, value in packed.items()
         if not path.startswith("tables/")
     }
+    if BANK_TABLES in packed:
+        found[BANK] = packed[BANK_TABLES].astype(np.float32)
+    return found
+
+
+def bank_tables(flat: np.ndarray) -> list[np.ndarray]:
+    """The tables of a bank: frequencies in a row, each table with its own sum."""
+    ends = np.flatnonzero(np.cumsum(flat.astype(np.int64)) % TABLE_TOTAL == 0)
+    return np.split(flat, ends[:-1] + 1)
 
 
 def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
@@ -120,6 +147,17 @@ def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
         centre = half.size - 1
         whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
         tables.append(whole[centre:])
+    return tables
+
+
+def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 256 grid tables, [scale][fraction] in one list."""
+    tables = []
+    for index in range(GRID_SCALES):
+        scale = float(np.exp(GRID_LOG_MIN + GRID_LOG_STEP * index))
+        for fraction in range(FRACTIONS):
+            pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
+            tables.append(integer_table(pmf))
     return tables
 
 
@@ -157,20 +195,23 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     """The table sets of a source.
 
     Returns:
-        One set of 64 for the scale tables `y`; for a static source one set for each
-        quality anchor, with a table per channel.
+        One set of 64 for `scales`, one of 256 for `grid`, one of all for a bank; for a
+        static source one set for each quality anchor, with a table per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.
     """
     parts = _split(packed, name)
+    if name == "bank":
+        return [TableSet(parts, [0] * len(parts))]
     if name == "scales":
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
         return [TableSet(whole, [-(p.size - 2) for p in parts])]
-    channels = len(parts) // ANCHORS
+    count = 1 if name == "grid" else ANCHORS
+    size = len(parts) // count
     sets = []
-    for anchor in range(ANCHORS):
-        own = parts[anchor * channels : (anchor + 1) * channels]
+    for number in range(count):
+        own = parts[number * size : (number + 1) * size]
         sets.append(TableSet(own, [-(table.size - 2) // 2 for table in own]))
     return sets
 
@@ -203,7 +244,8 @@ def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None
     """Writes a checkpoint folder."""
     folder.mkdir(parents=True, exist_ok=True)
     data = save_tensors({path: np.array(v, order="C") for path, v in packed.items()})
-    (folder / "weights.safetensors").write_bytes(data)
+    data = gzip.compress(data, mtime=0)
+    (folder / FILE).write_bytes(data)
     card = {**card, "weights_crc32": f"{zlib.crc32(data):08x}", "bytes": len(data)}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
 
@@ -238,15 +280,16 @@ def of_networks(packed: Mapping[str, np.ndarray], networks: Sequence[str]) -> Ar
 
 def _read_own(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     """The arrays in the folder's own file, and its card."""
+    name = FILE if (folder / FILE).is_file() else PLAIN_FILE
     try:
         card = json.loads((folder / "card.json").read_text())
-        data = (folder / "weights.safetensors").read_bytes()
+        data = (folder / name).read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: no readable checkpoint: {error}") from error
     if f"{zlib.crc32(data):08x}" != card.get("weights_crc32"):
-        raise ModelError(f"{folder}: weights.safetensors does not belong to card.json")
+        raise ModelError(f"{folder}: {name} does not belong to card.json")
     try:
-        packed = load_tensors(data)
+        packed = load_tensors(gzip.decompress(data) if name == FILE else data)
     except Exception as error:
-        raise ModelError(f"{folder}: weights.safetensors is damaged") from error
+        raise ModelError(f"{folder}: {name} is damaged") from error
     return packed, card

@@ -15,15 +15,34 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
-from codax.entropy.tables import ScaleShape, StaticDensity
+from codax.entropy.quantisers import Rounding
+from codax.entropy.tables import (
+    FRACTIONS,
+    TABLE_TOTAL,
+    GridShape,
+    ScaleShape,
+    StaticDensity,
+)
 
-__all__ = ["ResidualSource", "Source", "StaticSource"]
+__all__ = [
+    "GRID_LIMIT",
+    "DigitSource",
+    "GridSource",
+    "IndexSource",
+    "ResidualSource",
+    "Source",
+    "StaticSource",
+]
 
 Heads = Sequence[Any]
+ROUNDING = Rounding(LATENT_LIMIT // 16)
+GRID_LIMIT = 2**14 - 1
+"""Integers on their grid lie in +-GRID_LIMIT, so that escapes reach all of them."""
 
 
 class Source(Protocol):
@@ -89,7 +108,7 @@ class StaticSource:
 
     def train(self, value, heads, quality, noise):
         """See `Source`."""
-        kept = straight_through_round(value)
+        kept = ROUNDING(value).values
         seen = kept if noise is None else value + noise
         return self.density.bits(seen, quality), kept * self.unit
 
@@ -99,7 +118,7 @@ class StaticSource:
 
     def symbols(self, value, heads):
         """See `Source`."""
-        limit = LATENT_LIMIT // 16
+        limit = ROUNDING.limit
         return np.clip(np.round(value), -limit, limit).astype(np.int32)
 
     def kept(self, symbols, heads):
@@ -144,3 +163,115 @@ class ResidualSource:
         """See `Source`."""
         stored = symbols * 16 + heads[0].astype(np.int32)
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class GridSource:
+    """Integers that stay what they are, by tables of scale and mean fraction.
+
+    The symbol is the integer less the floor of the mean. Heads: the mean in eighths,
+    and the index of the scale, 0..31.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: GridShape
+    tables = "grid"
+    unit = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; there is nothing to round, and no noise."""
+        mean, index = heads
+        return self.density.bits(value - mean / FRACTIONS, index), value
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        mean, index = (head.astype(np.int32) for head in heads)
+        return index * FRACTIONS + mean % FRACTIONS
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        value = np.clip(value, -GRID_LIMIT, GRID_LIMIT).astype(np.int32)
+        return value - heads[0].astype(np.int32) // FRACTIONS
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        stored = symbols + heads[0].astype(np.int32) // FRACTIONS
+        return np.clip(stored, -GRID_LIMIT, GRID_LIMIT)
+
+
+@dataclass(frozen=True)
+class DigitSource:
+    """Digits of bounded alphabets, by the tables of `GridSource`.
+
+    Heads: the mean in eighths, the index of the scale, and the largest digit; digits
+    lie around 0. Values to be coded are within their alphabet already.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: GridShape
+    tables = "grid"
+    unit = 16
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        mean, index, _ = heads
+        kept = straight_through_round(value)
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen - mean / FRACTIONS, index), kept * self.unit
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return GridSource(self.density).index(heads[:2], shape)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return GridSource(self.density).symbols(np.round(value), heads[:2])
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        digits = GridSource(self.density).kept(symbols, heads[:2])
+        largest = heads[2].astype(np.int32)
+        return np.clip(digits, -largest, largest) * self.unit
+
+
+@dataclass(frozen=True)
+class IndexSource:
+    """Tokens, by stored tables that contexts choose among.
+
+    Head: the number of the table; without a network it is the first.
+
+    Attributes:
+        frequencies: float32, those of all tables in a row, integers, sum 2**24 each.
+        starts: int32, where each table begins.
+        sizes: int32, symbols of each table; its escape follows them.
+    """
+
+    frequencies: jax.Array
+    starts: np.ndarray
+    sizes: np.ndarray
+    tables = "bank"
+    unit = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; tokens are whole, so there is nothing to round."""
+        table = heads[0].astype(jnp.int32) if heads else 0
+        place = jnp.asarray(self.starts)[table] + value.astype(jnp.int32)
+        share = jnp.take(self.frequencies, place, 0) / TABLE_TOTAL
+        return -jnp.log2(share), value
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return heads[0].astype(np.int32) if heads else np.zeros(shape, np.int32)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return value.astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        index = self.index(heads, symbols.shape)
+        return np.clip(symbols, 0, self.sizes[index] - 1)

@@ -1,10 +1,12 @@
 """Probability tables: densities for training, stored integers for the files.
 
-Two kinds of source:
+Three kinds of source:
 
 * **Scale tables**: 64 zero-mean tables whose scales are spaced evenly in the
   logarithm from 0.11 to 256. Their shape is a scale mixture of two Gaussians with
   learned weight and spread, since what a prior leaves is heavier-tailed than one.
+* **Grid tables**, for integers that must stay what they are: 32 scales times the mean's
+  fraction in eighths. Their shape is a mixture of two logistics, likewise learned.
 * **Static tables**: one table per channel at each of 14 quality anchors, learned as a
   mixture of three logistics.
 
@@ -24,14 +26,20 @@ from flax import nnx
 __all__ = [
     "ANCHORS",
     "ANCHOR_SPACING",
+    "FRACTIONS",
+    "GRID_LOG_MIN",
+    "GRID_LOG_STEP",
+    "GRID_SCALES",
     "LOG_SCALE_MIN",
     "LOG_SCALE_STEP",
     "SCALE_COUNT",
     "TABLE_TOTAL",
+    "GridShape",
     "ScaleShape",
     "StaticDensity",
     "at_quality",
     "gaussian_mixture_pmf",
+    "grid_pmf",
     "integer_table",
     "logistic_mixture_pmf",
 ]
@@ -39,6 +47,15 @@ __all__ = [
 SCALE_COUNT = 64
 LOG_SCALE_MIN = float(np.log(0.11))
 LOG_SCALE_STEP = float((np.log(256.0) - np.log(0.11)) / (SCALE_COUNT - 1))
+GRID_SCALES = 32
+GRID_LOG_MIN = float(np.log(0.06))
+GRID_LOG_STEP = float((np.log(30.0) - np.log(0.06)) / (GRID_SCALES - 1))
+FRACTIONS = 8
+"""Parts of 1 in which a grid table's mean is given; table = scale * 8 + fraction."""
+GRID_TAIL = 10.0
+GRID_FLOOR = 2.0**-32
+"""About what an escape costs."""
+GRID_MAX_HALF = 255
 ANCHOR_SPACING = 16
 ANCHORS = 14
 """Quality anchors at half steps 0, 16, ..., 208; qualities are 0..200 half steps."""
@@ -104,6 +121,38 @@ class ScaleShape(nnx.Module):
         return -jnp.log2(jnp.maximum(mass, BITS_FLOOR))
 
 
+class GridShape(nnx.Module):
+    """The common shape of the grid tables: (1 - w) L(m, s) + w L(m, r s), logistics."""
+
+    def __init__(self, weight: float = 0.1, spread: float = 2.5):
+        """Starts at the given share and spread of the wider logistic."""
+        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
+        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
+
+    def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
+        """Bits of integers under the tables that the scales' indices choose.
+
+        Args:
+            residual: float32, integer less mean.
+            index: float32, same shape, 0..31 (integers with straight-through
+                gradients).
+
+        Returns:
+            float32, same shape, bits.
+        """
+        weight = jax.nn.sigmoid(self.weight[...])
+        scale = jnp.exp(GRID_LOG_MIN + GRID_LOG_STEP * index)
+        size = jnp.abs(residual)
+
+        def mass(scale):
+            low, high = (-0.5 - size) / scale, (0.5 - size) / scale
+            return jax.nn.sigmoid(high) - jax.nn.sigmoid(low)
+
+        wide = mass(scale * jnp.exp(self.spread[...]))
+        mixed = (1.0 - weight) * mass(scale) + weight * wide
+        return -jnp.log2(jnp.maximum(mixed, GRID_FLOOR))
+
+
 class StaticDensity(nnx.Module):
     """A learned density per channel and quality anchor: mixture of three logistics."""
 
@@ -158,6 +207,22 @@ def gaussian_mixture_pmf(scale: float, weight: float, spread: float) -> np.ndarr
     return (1 - weight) * mass(scale) + weight * mass(scale * spread)
 
 
+def grid_pmf(scale: float, mean: float, weight: float, spread: float) -> np.ndarray:
+    """Masses of the integers -half..half of one grid table, mean in 0..1."""
+    reach = np.ceil(GRID_TAIL * scale * max(1.0, spread)) + 1
+    half = int(min(GRID_MAX_HALF, reach))
+    size = np.abs(np.arange(-half, half + 1) - mean)
+    return (1 - weight) * _logistic_mass(size, scale) + weight * _logistic_mass(
+        size, scale * spread
+    )
+
+
+def _logistic_mass(size: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    """Mass within 1/2 of a distance from the centre of a logistic."""
+    sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))  # noqa: E731
+    return sigmoid((0.5 - size) / scale) - sigmoid((-0.5 - size) / scale)
+
+
 def logistic_mixture_pmf(
     logits: np.ndarray, loc: np.ndarray, log_scale: np.ndarray, half: int
 ) -> np.ndarray:
@@ -166,9 +231,7 @@ def logistic_mixture_pmf(
     weight = weight / weight.sum()
     scale = np.exp(np.maximum(log_scale, -4.0)).astype(np.float64)
     size = np.abs(np.arange(-half, half + 1)[:, None] - loc[None].astype(np.float64))
-    sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))  # noqa: E731
-    mass = sigmoid((0.5 - size) / scale) - sigmoid((-0.5 - size) / scale)
-    return (mass * weight).sum(-1)
+    return (_logistic_mass(size, scale) * weight).sum(-1)
 
 
 def integer_table(

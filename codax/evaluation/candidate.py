@@ -58,6 +58,11 @@ class LearnedCodec(Protocol):
         """The lowest and the highest that it supports."""
         ...
 
+    @property
+    def layers(self) -> int:
+        """After how many layers its files can be cut; 1 if they cannot."""
+        ...
+
     def encode(self, picture: Image.Image, /, *, quality: float = 75) -> bytes:
         """The bytes of a .codax file."""
         ...
@@ -71,14 +76,18 @@ def learned(codec: LearnedCodec) -> FileCodec:
     """A codec of `codax.load` for the bench.
 
     Args:
-        codec: has `name`, `weights_hash`, `qualities`, `encode(picture, quality=...)`
-            and `decode(bytes)`.
+        codec: has `name`, `weights_hash`, `qualities`, `layers`,
+            `encode(picture, quality=...)` and `decode(bytes)`.
 
     Returns:
-        The same codec, at those qualities of the headline rule that it supports.
+        The same codec, at those qualities of the headline rule that it supports; one
+        whose quality picks layers at a quality for each.
     """
     low, high = codec.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
+    if codec.layers > 1:
+        steps = 200 // codec.layers
+        supported = tuple(n * steps / 2 for n in range(1, codec.layers + 1))
     return FileCodec(
         name=codec.name,
         settings={"codax": __version__, "weights": codec.weights_hash.hex()},

@@ -73,6 +73,9 @@ class TrainConfig:
     trained transforms."""
     refresh: int = 10
     """Steps between refreshes of SOAP's bases."""
+    adapt: int = 500
+    """Steps between adaptations of what is fitted to pictures and not trained, such as
+    the contexts of `rvq`; codes that died come back."""
     exact: bool = True
     """The prior on its integer grid; False trains its float twin."""
     weighted: bool = True
@@ -109,6 +112,7 @@ class TrainConfig:
             ("batch", 1, 4096),
             ("branch_batch", 1, 4096),
             ("refresh", 1, 100_000),
+            ("adapt", 1, 1_000_000),
             ("steps_per_call", 1, 10_000),
         ):
             value = getattr(self, name)

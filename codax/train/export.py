@@ -14,7 +14,10 @@ import numpy as np
 from codax.codecs.codec import Codec
 from codax.codecs.families import family
 from codax.codecs.weights import (
+    BANK,
+    bank_tables,
     digest,
+    grid_tables,
     of_networks,
     pack_tables,
     pack_weights,
@@ -37,6 +40,11 @@ __all__ = [
 ]
 
 Arrays = Mapping[str, np.ndarray]
+SHAPES = {
+    "prior/shape": ("scales", scale_tables),
+    "prior/grid_shape": ("grid", grid_tables),
+}
+"""By the path of a density that tables share: their name, and what makes them."""
 
 
 def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -50,13 +58,15 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
         for path, value in arrays.items()
         if path.startswith(("ema/", "fixed/"))
     }
+    bank = plain.pop(BANK, None)
     packed = pack_weights(plain)
-    try:
-        logit = float(plain["prior/shape/weight"])
-        spread = float(np.exp(plain["prior/shape/spread"]))
-    except KeyError as error:
-        raise ModelError(f"weights: {error} is missing") from error
-    packed |= pack_tables("scales", scale_tables(1 / (1 + np.exp(-logit)), spread))
+    if bank is not None:
+        packed |= pack_tables("bank", bank_tables(bank))
+    for path, (name, tables) in SHAPES.items():
+        if f"{path}/weight" in plain:
+            logit = float(plain[f"{path}/weight"])
+            spread = float(np.exp(plain[f"{path}/spread"]))
+            packed |= pack_tables(name, tables(1 / (1 + np.exp(-logit)), spread))
     for path in plain:
         if path.endswith("_density/logits"):
             base = path.removesuffix("logits")
@@ -70,15 +80,17 @@ def make_card(
     packed: Arrays, config: TrainConfig, *, version: int = 1
 ) -> dict[str, Any]:
     """The fields of a card that follow from the weights and the configuration."""
+    kind = family(config.codec)
     return {
         "name": f"{config.codec}-{config.preset}-v{version}",
         "codec": config.codec,
         "preset": config.preset,
         "version": version,
-        "codec_id": family(config.codec).codec_id,
+        "codec_id": kind.codec_id,
         "weights_hash": weights_hash(dict(packed)).hex(),
         "config": dataclasses.asdict(config.model),
         "qualities": list(family(config.codec).qualities),
+        "lossless": family(config.codec).lossless,
     }
 
 
@@ -185,7 +197,7 @@ def count_kmac(codec: Codec) -> dict[str, float]:
     analysis, synthesis = kmac(model.analysis, x), kmac(model.synthesis, latents)
     probabilities = 0.0
     for step in prior.steps:
-        if step.network is not None:
+        if step.network is not None and not step.whole:
             network = partial(step.network, prior)
             probabilities += kmac(network, *(state[name] for name in step.reads))
     return {

@@ -34,12 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from codax.codecs.trees import unflatten_like
+from codax.codecs.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
 from codax.train.soap import refresh_bases
-from codax.train.start import start_networks
+from codax.train.start import sample_crops, start_networks
 from codax.train.state import join_initial, load_state, save_state
 from codax.train.trainer import State, Trainer
 
@@ -48,6 +48,8 @@ __all__ = ["Stopped", "train"]
 SAVE_SECONDS = 50.0
 """Between two saves, so that with the step in progress at most a minute is lost."""
 REPORT_SECONDS = 15.0
+ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
+"""Crops that networks adapt to in a run, their side, and at the end of a phase."""
 MOST_BAD_STEPS = 20
 
 Watch = Callable[[Trainer, State, str], None]
@@ -124,6 +126,12 @@ def train(
                 branch = {k: stored[k] for k in stored if k.startswith("branch_")}
         elif initial is not None:
             state = join_initial(state, initial, say)
+        if trainer.adapts and not resume:
+            # Weights to start from that have everything are not started anew.
+            whole = flatten({"ema": state["ema"]}).keys() <= set(initial or ())
+            say("codes, contexts and tables are fitted to the pictures")
+            crops = sample_crops(resident, ADAPT_CROPS, ADAPT_SIDE, config.seed)
+            state, _ = trainer.adapt(state, crops, "run" if whole else "start")
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.json").write_text(config.to_json())
         # Copies: parts that share a buffer cannot both be given away to a step.
@@ -282,12 +290,14 @@ class _Runner:
         self.trainer, self.run, self.box = trainer, run, box
         self.say, self.watch, self.stop = say, watch, stop
         self.compiled: set[tuple] = set()
+        self.facts: dict[str, float] = {}
         self.reported = 0
         self.machine = machine_name()
         self.last_save = self.last_report = self.last_watch = time.monotonic()
 
     def use(self, resident: ResidentSet, stream: Sequence[Path]) -> None:
         """Puts the resident set on the device, or prepares to stream."""
+        self.resident = resident
         self.paths = list(stream)
         streaming = self.trainer.config.stream
         if streaming and not self.paths:
@@ -319,6 +329,8 @@ class _Runner:
                 or (step + k) // config.refresh > step // config.refresh
             ):
                 state["opt"] = refresh_bases(state["opt"])
+            if (step + k) // config.adapt > step // config.adapt:
+                state = self._adapt(state, "run")
             step += k
             spent = time.monotonic() - begin
             fresh = (k, batch, size, hard) not in self.compiled
@@ -328,12 +340,24 @@ class _Runner:
             report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}
             self._after(state, step, phase, report)
         crops.close()
+        state = self._adapt(state, "end")
         if step > self.reported:
             self._report(state, step, phase, report)
         self._save(state, phase)
         if branch and not self.stop and self.watch:
             self.watch(self.trainer, state, phase)
         return state
+
+    def _adapt(self, state: State, stage: str) -> State:
+        """Lets the networks adapt to other crops each time, where they do."""
+        if not self.trainer.adapts:
+            return state
+        count = END_CROPS if stage == "end" else ADAPT_CROPS
+        seed = self.trainer.config.seed + 1 + int(state["step"])
+        crops = sample_crops(self.resident, count, ADAPT_SIDE, seed)
+        state, self.facts = self.trainer.adapt(state, crops, stage)
+        # Copies, as at the start.
+        return self.trainer.place(jax.tree.map(jnp.copy, state))
 
     def _crops(
         self, batch: int, size: int, step: int
@@ -379,6 +403,7 @@ class _Runner:
             "step": step,
             "phase": phase,
             **{name: float(value) for name, value in report.items()},
+            **self.facts,
             "skipped": int(state["skipped"]),
             "seconds": float(state["seconds"]),
             "megapixels": float(state["pixels"]),

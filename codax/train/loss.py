@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from codax.codecs.order import rate
 from codax.transforms.autoencoder import lmbda_of_quality
 from codax.transforms.ms_ssim import ms_ssim
 
@@ -29,7 +28,7 @@ def rate_distortion(
     """Loss of each sample.
 
     Args:
-        model: a codec's networks: `analysis`, `synthesis`, `prior`.
+        model: a codec's networks; `forward` is called.
         x: float32[N H W 3], 0..255, sides multiples of 64.
         quality: int32[N], half steps 0..200.
         key: for the noise; None rounds hard, as files do.
@@ -37,13 +36,11 @@ def rate_distortion(
         exact: the prior on its integer grid, or its float twin.
 
     Returns:
-        float32[N], bpp + lambda * distortion; and bpp, mse (float32[N]) and the bpp of
-        each coding step.
+        float32[N], bpp + lambda * distortion + what the networks add; and bpp, mse
+        (float32[N]), the bpp of each coding step and what was added.
     """
     pixels = x.shape[1] * x.shape[2]
-    latents = model.analysis(x, quality)
-    bits, decoded = rate(model.prior, latents, quality, key, exact=exact)
-    out = model.synthesis(decoded, quality)
+    bits, out, further = model.forward(x, quality, key, exact=exact)
     bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
     lmbda = lmbda_of_quality(quality.astype(jnp.float32))
@@ -52,4 +49,4 @@ def rate_distortion(
     else:
         loss = bpp + MS_SSIM_FACTOR * lmbda * (1.0 - ms_ssim(x, out))
     parts = {name: value / pixels for name, value in bits.items()}
-    return loss, {"bpp": bpp, "mse": mse, **parts}
+    return loss + sum(further.values()), {"bpp": bpp, "mse": mse, **parts, **further}

@@ -19,8 +19,9 @@ from codax.train.state import load_state
 
 __all__ = ["export_run", "next_version", "run_facts", "set_default"]
 
-CHECKED_QUALITIES = (40, 100, 160)
-"""Half steps at which the estimate is compared with files."""
+CHECKED = (0.2, 0.5, 0.8)
+"""Where, on the way from the lowest quality to the highest, the estimate is compared
+with files."""
 LICENCE = "Apache-2.0; for the training pictures' terms see ATTRIBUTION.md"
 
 
@@ -58,7 +59,9 @@ def export_run(
         )
     arrays = load_state(run / "weights.npz")
     codec = codec_of(arrays, config)
-    worst = max(check_estimate(codec, list(pictures), q) for q in CHECKED_QUALITIES)
+    low, high = (2 * end for end in codec.qualities)
+    checked = sorted({round(low + share * (high - low)) for share in CHECKED})
+    worst = max(check_estimate(codec, list(pictures), q) for q in checked)
     facts = run_facts(run, config) | {
         "estimate_error": round(worst, 5),
         "previous": _previous(folder, config, version),

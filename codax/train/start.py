@@ -1,4 +1,4 @@
-"""The start of a run: networks that code like a transform coder fitted to the data."""
+"""The start of a run: networks that code like a plain coder fitted to the data."""
 
 from __future__ import annotations
 
@@ -10,37 +10,33 @@ from flax import nnx
 from codax.codecs.families import family
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
-from codax.transforms.klt import block_order, fit_klt
 
-__all__ = ["sample_blocks", "start_networks"]
-
-BLOCKS = 40_000
+__all__ = ["sample_crops", "start_networks"]
 
 
-def sample_blocks(resident: ResidentSet, count: int, seed: int) -> np.ndarray:
-    """Random 16x16x3 blocks of a set, float32[count 768], (row, column, channel)."""
+def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
+    """Random parts of the pictures of a set, float32[count side side 3], 0..255."""
     random = np.random.default_rng(seed)
     area = resident.heights.astype(np.float64) * resident.widths
     pictures = random.choice(len(area), count, p=area / area.sum())
-    out = np.empty((count, 16, 16, 3), np.float32)
+    out = np.empty((count, side, side, 3), np.float32)
+    place = np.arange(side)
     for i, p in enumerate(pictures):
         h, w, start = resident.heights[p], resident.widths[p], resident.offsets[p]
-        top, left = random.integers(0, [max(h - 16, 0) + 1, max(w - 16, 0) + 1])
-        rows = np.minimum(np.arange(top, top + 16), h - 1)
-        columns = np.minimum(np.arange(left, left + 16), w - 1)
+        room = [max(h - side, 0) + 1, max(w - side, 0) + 1]
+        top, left = random.integers(0, room)
+        rows = np.minimum(top + place, h - 1)
+        columns = np.minimum(left + place, w - 1)
         out[i] = resident.flat[start + rows[:, None] * w + columns]
-    return out.reshape(count, 768)
+    return out
 
 
 def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:
-    """Makes a codec's networks and sets the transform coder into them.
+    """Makes a codec's networks and fits their start to the set.
 
     Returns:
         The `nnx` module, ready to train.
     """
     model = family(config.codec).networks(config.model, rngs=nnx.Rngs(config.seed))
-    latents = config.model.transforms.latents
-    blocks = sample_blocks(resident, BLOCKS, config.seed)
-    colour, matrix, std = fit_klt(blocks, latents)
-    model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
+    model.start(lambda count, side: sample_crops(resident, count, side, config.seed))
     return model

@@ -17,6 +17,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from codax.codecs.families import family
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
@@ -82,6 +83,7 @@ class Trainer:
         self.config = config
         parts: Any = nnx.split(model, nnx.Param, ...)
         self.graph, self.params, self.fixed = parts
+        self.adapts: bool = model.adapts
         self.optimizer = make_optimizer(config)
         devices = devices or jax.local_devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
@@ -160,7 +162,8 @@ class Trainer:
         else:
             (x,) = data
         x = self._share_out(x)
-        quality = jax.random.randint(quality_key, (batch,), 0, 201)
+        low, high = (2 * end for end in family(config.codec).qualities)
+        quality = jax.random.randint(quality_key, (batch,), low, high + 1)
         if config.quality >= 0:
             quality = jnp.full_like(quality, config.quality)
         anchor = (quality + QUALITY_SPACING // 2) // QUALITY_SPACING
@@ -221,13 +224,50 @@ class Trainer:
             "seconds": state["seconds"],
             "loss": running,
         }
+        # Lossless codecs have no error: their PSNR is given as 148 dB.
+        mse = jnp.maximum(parts["mse"], 1e-10)
         report = {
             "loss": jnp.mean(losses * weights),
             "bpp": jnp.mean(parts["bpp"]),
-            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(parts["mse"])),
+            "psnr": jnp.mean(20 * jnp.log10(255.0) - 10 * jnp.log10(mse)),
             "norm": norm,
         }
+        if "commitment" in parts:
+            report["commitment"] = jnp.mean(parts["commitment"])
         return new, report
+
+    def adapt(
+        self, state: State, pictures: np.ndarray, stage: str
+    ) -> tuple[State, dict[str, float]]:
+        """Fits what networks fit to pictures instead of training it.
+
+        At the `end` of a phase it is fitted to the averaged weights, which ship.
+
+        Args:
+            state: see `initial_state`.
+            pictures: float32[N S S 3], 0..255.
+            stage: `start`, `run` or `end`, see `Autoencoder.adapt`.
+
+        Returns:
+            The state, and figures for the log.
+        """
+        averaged = stage == "end"
+        # Copies: what a merged module is given, it writes back into the trees.
+        weights = state["ema" if averaged else "params"]
+        copies = jax.tree.map(lambda leaf: leaf, (weights, state["fixed"]))
+        model = self.model(*copies)
+        facts = model.adapt(pictures, stage)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        _, params, fixed = parts
+        if averaged:
+            return state | {"fixed": fixed}, facts
+        ema = jax.tree.map(
+            lambda new, old, average: jnp.where(new != old, new, average),
+            params,
+            state["params"],
+            state["ema"],
+        )
+        return state | {"params": params, "ema": ema, "fixed": fixed}, facts
 
     @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
     def steps(self, state, data, rates, batch: int, size: int, hard: bool):

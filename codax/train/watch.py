@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from codax.codecs.codec import Codec
+from codax.codecs.families import family
 from codax.codecs.trees import flatten
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
@@ -30,7 +31,10 @@ from codax.train.folders import centre_crops
 
 __all__ = ["Watcher"]
 
-QUALITIES = (10.0, 40.0, 70.0, 95.0)
+SHARES = (0.1, 0.4, 0.7, 0.95)
+"""The qualities: places between the codec's lowest and its highest."""
+EQUAL_DB = 99.0
+"""Stands for the PSNR of equal pictures, which is infinite."""
 PICTURES = 6
 SIDE = 512
 SHEET_PICTURES = 3
@@ -56,6 +60,9 @@ class Watcher:
             say: takes a line for each evaluation.
         """
         self.run, self.config, self.say = run, config, say
+        low, high = family(config.codec).qualities
+        places = {round(low + share * (high - low), 1) for share in SHARES}
+        self.qualities = sorted(places)
         self.crops = centre_crops(held_out, PICTURES, SIDE)
         self.jpeg: Any = self._jpeg() if self.crops else None
 
@@ -79,12 +86,15 @@ class Watcher:
             f"watch {line['step']}: "
             + "  ".join(
                 f"q{q:g} {b:.3f} bpp {p:.2f} dB"
-                for q, b, p in zip(QUALITIES, line["bpp"], line["psnr"], strict=True)
+                for q, b, p in zip(
+                    self.qualities, line["bpp"], line["psnr"], strict=True
+                )
             )
             + ("" if against is None else f"  {against:+.1f} % of JPEG's bits")
             + f"  {line['dead_channels']} of {line['channels']} channels unused"
         )
-        self._plot()
+        if len(self.qualities) > 1:
+            self._plot()
 
     def _jpeg(self) -> Curve:
         codec = classical("jpeg")
@@ -101,21 +111,21 @@ class Watcher:
 
     def _evaluate(self, codec: Codec) -> tuple[dict[str, Any], Image.Image]:
         """Figures of all pictures and qualities, and the sheet."""
-        bpp = np.zeros((len(QUALITIES), len(self.crops)))
+        bpp = np.zeros((len(self.qualities), len(self.crops)))
         db = np.zeros_like(bpp)
         shown: list[list[np.ndarray]] = [[c] for c in self.crops[:SHEET_PICTURES]]
-        for i, quality in enumerate(QUALITIES):
+        for i, quality in enumerate(self.qualities):
             for j, crop in enumerate(self.crops):
                 data = codec.encode(crop, quality=quality)
                 back = np.asarray(codec.decode(data))
                 bpp[i, j] = 8 * len(data) / (crop.shape[0] * crop.shape[1])
-                db[i, j] = psnr(crop, back)
+                db[i, j] = min(psnr(crop, back), EQUAL_DB)
                 if j < SHEET_PICTURES:
                     shown[j].append(back)
         used = self._used_channels(codec)
         mean_bpp, mean_db = bpp.mean(1).tolist(), db.mean(1).tolist()
         line = {
-            "qualities": list(QUALITIES),
+            "qualities": self.qualities,
             "bpp": mean_bpp,
             "psnr": mean_db,
             "bd_rate_jpeg": self._against_jpeg(mean_bpp, mean_db),
@@ -137,15 +147,15 @@ class Watcher:
 
     def _used_channels(self, codec: Codec) -> dict[str, np.ndarray]:
         """By latents, which channels carry anything at the highest quality."""
-        quality = round(2 * QUALITIES[-1])
+        quality = round(2 * self.qualities[-1])
         used: dict[str, np.ndarray] = {}
         for crop in self.crops[:SHEET_PICTURES]:
             height, width = crop.shape[:2]
             stream = codec.compress(crop, quality)
             found = codec.decode_latents(stream, height, width, quality)
             for name, value in found.items():
-                # A whole step: y is kept in sixteenths.
-                now = np.abs(value).max((0, 1)) >= (1 if name == "z" else 16)
+                step = codec.model.prior.sources[name].unit
+                now = np.abs(value).max((0, 1)) >= step
                 used[name] = used.get(name, False) | now
         return used
 

@@ -1,6 +1,7 @@
 """The pair of transforms of the autoencoder family, and the hyper-analysis.
 
-Both are a linear transform (KLT of 16x16x3 blocks) with a network beside it that works
+Both are a linear transform (KLT of 16x16x3 blocks, or small ones of the octaves of
+wavelet packets, see `codax.transforms.fronts`) with a network beside it that works
 at 1/8 and 1/16 of the picture's size:
 
     analysis   x -s2d8-> 1x1 -> blocks(1/8) -s2d2-> 1x1 -> blocks(1/16) -> 1x1 -+-> y
@@ -29,6 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.errors import ConfigError
+from codax.transforms.fronts import FRONTS, REACH, join_coarse, join_fine, split
 from codax.transforms.layers import (
     Block,
     Dense,
@@ -108,19 +111,33 @@ class TransformWidths:
     """Blocks of the synthesis at 1/16."""
     synthesis_fine: int = 4
     """Blocks of the synthesis at 1/8."""
+    front: str = "space-to-depth"
+    """How pictures become channels at 1/8 and 1/16: `space-to-depth` or `wavelet`."""
     linear_heads: bool = True
     """The last layers read the features as they are, in the units above. False, as in
     weights before `quadtree-tiny-v3`: behind an activation, in which they died."""
 
+    def __post_init__(self) -> None:
+        """Checks the front."""
+        if self.front not in FRONTS:
+            known = " or ".join(FRONTS)
+            raise ConfigError(f"front: got {self.front!r}, expected {known}")
+
+    @property
+    def _reach(self) -> int:
+        return REACH if self.front == "wavelet" else 0
+
     @property
     def analysis_halo(self) -> int:
         """How far, in cells of 1/16 (a multiple of 4), a latent looks."""
-        return _multiple_of_4(self.analysis_coarse + (self.analysis_fine + 1) // 2)
+        blocks = self.analysis_coarse + (self.analysis_fine + 1) // 2
+        return _multiple_of_4(blocks) + self._reach
 
     @property
     def synthesis_halo(self) -> int:
         """How far, in cells of 1/16 (a multiple of 4), a pixel looks."""
-        return _multiple_of_4(self.synthesis_coarse + (self.synthesis_fine + 1) // 2)
+        blocks = self.synthesis_coarse + (self.synthesis_fine + 1) // 2
+        return _multiple_of_4(blocks) + self._reach
 
 
 def _multiple_of_4(n: int) -> int:
@@ -175,7 +192,7 @@ class Analysis(nnx.Module):
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
         self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=0.0)
-        self.linear_heads = widths.linear_heads
+        self.front, self.linear_heads = widths.front, widths.linear_heads
 
     def __call__(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -192,8 +209,9 @@ class Analysis(nnx.Module):
             y: float32[N H/16 W/16 M], in latent steps.
         """
         centred = x - self.mean[...]
-        linear = pointwise(space_to_depth(centred, 16), self.klt[...])
-        f = self.enter(space_to_depth(centred * PIXEL_SCALE, 8))
+        fine, coarse = split(centred, self.front, extent)
+        linear = pointwise(coarse, self.klt[...])
+        f = self.enter(fine * PIXEL_SCALE)
         fine_extent = None if extent is None else 2 * extent
         f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
         f = self.coarse(self.down(space_to_depth(f, 2)), extent)
@@ -223,7 +241,7 @@ class Synthesis(nnx.Module):
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
         self.leave = Dense(widths.fine, 192, rngs=rngs, gain=0.0)
-        self.linear_heads = widths.linear_heads
+        self.front, self.linear_heads = widths.front, widths.linear_heads
 
     def __call__(
         self, y: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -240,7 +258,7 @@ class Synthesis(nnx.Module):
         """
         unscaled = y / self.gain(quality)
         linear = pointwise(unscaled, self.klt[...])
-        linear = depth_to_space(linear, 2)
+        linear = join_coarse(linear, self.front, extent)
         f = self.enter(unscaled / self.std[...])
         f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
         f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
@@ -248,7 +266,8 @@ class Synthesis(nnx.Module):
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.fine_quality[...], quality))
         unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
-        return depth_to_space(linear + change * unit, 8) + self.mean[...]
+        picture = join_fine(linear + change * unit, self.front, extent)
+        return picture + self.mean[...]
 
 
 class HyperAnalysis(nnx.Module):

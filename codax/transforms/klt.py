@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-__all__ = ["block_order", "fit_klt"]
+__all__ = ["block_order", "fit_groups", "fit_klt"]
 
 
 def block_order() -> np.ndarray:
@@ -49,3 +51,31 @@ def fit_klt(blocks: np.ndarray, components: int) -> tuple[np.ndarray, ...]:
         vectors[:, order].astype(np.float32),
         std.astype(np.float32),
     )
+
+
+def fit_groups(
+    values: np.ndarray, groups: Sequence[np.ndarray], components: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fits a Karhunen-Loève transform of its own for each group of channels.
+
+    Args:
+        values: float32[B C], centred.
+        groups: the channels of each.
+        components: how many leading components to keep of each.
+
+    Returns:
+        The matrix float32[C M], orthonormal columns by group and falling variance, and
+        the components' standard deviations float32[M].
+    """
+    columns, deviations = [], []
+    for group, count in zip(groups, components, strict=True):
+        own = values[:, group]
+        raw = (own.T @ own / len(own)).astype(np.float64)
+        variances, vectors = np.linalg.eigh(raw)
+        order = np.argsort(variances)[::-1][:count]
+        column = np.zeros((values.shape[1], count))
+        column[group] = vectors[:, order]
+        columns.append(column)
+        deviations.append(np.sqrt(np.maximum(variances[order], 1e-6)))
+    matrix, std = np.concatenate(columns, 1), np.concatenate(deviations)
+    return matrix.astype(np.float32), std.astype(np.float32)

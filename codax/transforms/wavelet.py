@@ -13,6 +13,8 @@ The dtype chooses the form. Floats: unit-norm filters, so that an error of the b
 is an error of the same size in the picture; equal to PyWavelets' `haar`, `bior2.2`
 and `bior4.4`, signs included. Integers (kept as int32): rounded steps without the
 final scaling, exactly invertible for every input, even where sums wrap around.
+NumPy arrays stay NumPy arrays, so that nothing is compiled for them; all others are
+JAX's.
 
 Bands are named as in JPEG 2000, horizontal filter first: `hl` is high across, low
 down. A side of n gives ceil(n/2) low and floor(n/2) high coefficients; a side of 1
@@ -29,16 +31,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from codax.errors import ConfigError
 
 Wavelet = Literal["haar", "cdf53", "cdf97"]
 Border = Literal["symmetric", "periodic"]
-Details = tuple[jax.Array, jax.Array, jax.Array]
+Array = Any
+"""`jax.Array` or `np.ndarray`."""
+Details = tuple[Array, Array, Array]
 
 _ROWS, _COLUMNS = 1, 2
 
@@ -46,10 +51,10 @@ _ROWS, _COLUMNS = 1, 2
 class Bands(NamedTuple):
     """The four bands of one level, each [N h w C]."""
 
-    ll: jax.Array
-    lh: jax.Array
-    hl: jax.Array
-    hh: jax.Array
+    ll: Array
+    lh: Array
+    hl: Array
+    hh: Array
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,7 @@ _SCHEMES = {
 }
 
 
-def dwt2(
-    x: jax.Array, wavelet: Wavelet = "cdf97", border: Border = "symmetric"
-) -> Bands:
+def dwt2(x: Array, wavelet: Wavelet = "cdf97", border: Border = "symmetric") -> Bands:
     """Splits pictures into the four bands of one level.
 
     Args:
@@ -116,8 +119,8 @@ def dwt2(
         raise ConfigError(
             f"x: shape {x.shape}, expected [N H W C] with H and W above 0"
         )
-    if jnp.issubdtype(x.dtype, jnp.integer):
-        x = x.astype(jnp.int32)
+    if _integer(x):
+        x = x.astype(np.int32)
     low, high = _split(x, scheme, border, _COLUMNS)
     ll, lh = _split(low, scheme, border, _ROWS)
     hl, hh = _split(high, scheme, border, _ROWS)
@@ -125,10 +128,10 @@ def dwt2(
 
 
 def idwt2(
-    bands: Sequence[jax.Array],
+    bands: Sequence[Array],
     wavelet: Wavelet = "cdf97",
     border: Border = "symmetric",
-) -> jax.Array:
+) -> Array:
     """Joins the four bands of one level; undoes `dwt2`.
 
     Args:
@@ -161,11 +164,11 @@ def idwt2(
 
 
 def wavedec2(
-    x: jax.Array,
+    x: Array,
     levels: int,
     wavelet: Wavelet = "cdf97",
     border: Border = "symmetric",
-) -> tuple[jax.Array, list[Details]]:
+) -> tuple[Array, list[Details]]:
     """Splits pictures over several levels, the low band again and again.
 
     Args:
@@ -189,11 +192,11 @@ def wavedec2(
 
 
 def waverec2(
-    low: jax.Array,
+    low: Array,
     details: Sequence[Details],
     wavelet: Wavelet = "cdf97",
     border: Border = "symmetric",
-) -> jax.Array:
+) -> Array:
     """Joins the bands of several levels; undoes `wavedec2`.
 
     Args:
@@ -215,11 +218,11 @@ def waverec2(
 
 
 def packet2(
-    x: jax.Array,
+    x: Array,
     levels: int,
     wavelet: Wavelet = "cdf97",
     border: Border = "symmetric",
-) -> list[jax.Array]:
+) -> list[Array]:
     """Splits pictures over several levels, every band again and again.
 
     Args:
@@ -249,10 +252,10 @@ def packet2(
 
 
 def ipacket2(
-    bands: Sequence[jax.Array],
+    bands: Sequence[Array],
     wavelet: Wavelet = "cdf97",
     border: Border = "symmetric",
-) -> jax.Array:
+) -> Array:
     """Joins the bands of a packet transform; undoes `packet2`.
 
     Args:
@@ -290,13 +293,11 @@ def _check_levels(levels: int) -> None:
         raise ConfigError(f"levels: {levels}, expected 0 or more")
 
 
-def _integer(x: jax.Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.integer)
+def _integer(x: Array) -> bool:
+    return np.issubdtype(x.dtype, np.integer)
 
 
-def _split(
-    x: jax.Array, scheme: _Scheme, border: str, axis: int
-) -> tuple[jax.Array, jax.Array]:
+def _split(x: Array, scheme: _Scheme, border: str, axis: int) -> tuple[Array, Array]:
     """One level along one axis: the low and the high band."""
     side = x.shape[axis]
     if not scheme.weights:
@@ -311,9 +312,7 @@ def _split(
     return low * (_ROOT if side == 1 else scheme.low), high * scheme.high
 
 
-def _join(
-    low: jax.Array, high: jax.Array, scheme: _Scheme, border: str, axis: int
-) -> jax.Array:
+def _join(low: Array, high: Array, scheme: _Scheme, border: str, axis: int) -> Array:
     """Undoes `_split`."""
     side = low.shape[axis] + high.shape[axis]
     if not _integer(low):
@@ -327,7 +326,7 @@ def _join(
     return _interleave(*_lift(both, scheme, border, axis, inverse=True), axis)
 
 
-def _split_pairs(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+def _split_pairs(x: Array, axis: int) -> tuple[Array, Array]:
     """Haar without scaling: difference and mean of each pair; a last one stays."""
     side = x.shape[axis]
     even = _cut(x, 0, side - side % 2, axis, stride=2)
@@ -335,21 +334,22 @@ def _split_pairs(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     high = odd - even
     low = even + (high >> 1 if _integer(x) else high / 2)
     if side % 2:
-        low = jnp.concatenate([low, _cut(x, side - 1, side, axis)], axis)
+        low = _numpy(x).concatenate([low, _cut(x, side - 1, side, axis)], axis)
     return low, high
 
 
-def _join_pairs(low: jax.Array, high: jax.Array, axis: int) -> jax.Array:
+def _join_pairs(low: Array, high: Array, axis: int) -> Array:
     """Undoes `_split_pairs`."""
     pairs = high.shape[axis]
     even = _cut(low, 0, pairs, axis) - (high >> 1 if _integer(low) else high / 2)
     last = _cut(low, pairs, low.shape[axis], axis)
-    return _interleave(jnp.concatenate([even, last], axis), even + high, axis)
+    whole = _numpy(low).concatenate([even, last], axis)
+    return _interleave(whole, even + high, axis)
 
 
 def _lift(
-    x: jax.Array, scheme: _Scheme, border: str, axis: int, inverse: bool
-) -> tuple[jax.Array, jax.Array]:
+    x: Array, scheme: _Scheme, border: str, axis: int, inverse: bool
+) -> tuple[Array, Array]:
     """The lifting steps, or their inverse, on even and odd samples of a signal.
 
     The signal (for the inverse: both bands, interleaved) is extended once, far enough
@@ -361,7 +361,7 @@ def _lift(
     widths = [(0, 0)] * x.ndim
     widths[axis] = (halo, halo)
     periodic = border == "periodic" and side % 2 == 0
-    x = jnp.pad(x, widths, mode="wrap" if periodic else "reflect")
+    x = _numpy(x).pad(x, widths, mode="wrap" if periodic else "reflect")
     even = _cut(x, 0, side + 2 * halo, axis, stride=2)
     odd = _cut(x, 1, side + 2 * halo, axis, stride=2)
     for i in reversed(range(halo)) if inverse else range(halo):
@@ -380,7 +380,7 @@ def _lift(
     return _cut(even, 0, (side + 1) // 2, axis), _cut(odd, 0, side // 2, axis)
 
 
-def _step(scheme: _Scheme, i: int, source: jax.Array, axis: int) -> jax.Array:
+def _step(scheme: _Scheme, i: int, source: Array, axis: int) -> Array:
     """What step i adds between each sample of the source and the next one."""
     count = source.shape[axis] - 1
     total = _cut(source, 0, count, axis) + _cut(source, 1, count + 1, axis)
@@ -389,15 +389,23 @@ def _step(scheme: _Scheme, i: int, source: jax.Array, axis: int) -> jax.Array:
     return (total * scheme.numerators[i] + scheme.offsets[i]) >> scheme.shifts[i]
 
 
-def _cut(x: jax.Array, start: int, stop: int, axis: int, stride: int = 1) -> jax.Array:
+def _numpy(x: Array) -> Any:
+    """The module that computes with x."""
+    return np if isinstance(x, np.ndarray) else jnp
+
+
+def _cut(x: Array, start: int, stop: int, axis: int, stride: int = 1) -> Array:
+    if isinstance(x, np.ndarray):
+        return x[(slice(None),) * axis + (slice(start, stop, stride),)]
     return jax.lax.slice_in_dim(x, start, stop, stride, axis)
 
 
-def _interleave(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
+def _interleave(even: Array, odd: Array, axis: int) -> Array:
     """even[0] odd[0] even[1] ...; even has as many samples as odd, or one more."""
     pairs = odd.shape[axis]
-    body = jnp.stack([_cut(even, 0, pairs, axis), odd], axis + 1)
+    xp = _numpy(even)
+    body = xp.stack([_cut(even, 0, pairs, axis), odd], axis + 1)
     shape = list(even.shape)
     shape[axis] = 2 * pairs
     last = _cut(even, pairs, even.shape[axis], axis)
-    return jnp.concatenate([body.reshape(shape), last], axis)
+    return xp.concatenate([body.reshape(shape), last], axis)

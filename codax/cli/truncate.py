@@ -1,0 +1,81 @@
+"""`codax truncate`: shorter files without encoding again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_common,
+    positive_count,
+    size_in_bytes,
+)
+from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+examples:
+  codax truncate photo.codax --layers 3          writes photo-cut.codax
+  codax truncate photo.codax --target-size 8k -o small.codax
+
+Cuts files after a layer, without decoding: those of rvq, see `codax info`.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command to the parser."""
+    parser = subparsers.add_parser(
+        "truncate", description=_DESCRIPTION, help="cut .codax files after a layer"
+    )
+    parser.add_argument("input", metavar="IN", help=".codax file, or -")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
+    aim = parser.add_mutually_exclusive_group(required=True)
+    aim.add_argument(
+        "--layers", type=positive_count, metavar="N", help="layers to keep, from 1"
+    )
+    aim.add_argument(
+        "--target-size", type=size_in_bytes, metavar="SIZE", help="at most, such as 8k"
+    )
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="replace existing output"
+    )
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Cuts the input; returns the exit status."""
+    output = args.output
+    if output is None and args.input != STREAM:
+        path = Path(args.input)
+        output = str(path.with_name(f"{path.stem}-cut{path.suffix}"))
+    jobs = plan([args.input], output, suffix=".codax")
+    if args.json and jobs[0].target == STREAM:
+        raise UsageError("--json and -o - would both write to stdout")
+    report = Reporter(args)
+
+    def cut(job: Job) -> None:
+        from codax.codecs import container, layers
+
+        data = read_source(job.source)
+        short = layers.truncate(data, layers=args.layers, target_size=args.target_size)
+        kept, had = (
+            len(container.split_layers(container.read(file).stream)[0])
+            for file in (short, data)
+        )
+        with pending(job, force=args.force) as out:
+            out.write(short)
+        report.result(
+            f"{job.source} -> {job.target}  {len(short)} B of {len(data)}, "
+            f"{kept} of {had} layers",
+            {
+                "input": job.source,
+                "output": job.target,
+                "bytes": len(short),
+                "layers": kept,
+            },
+        )
+
+    return run_jobs(jobs, cut, threads=1, report=report, doing="cutting")

@@ -1,0 +1,161 @@
+"""The tokenizer's face of a codec: pictures to integers and back, under jit and vmap.
+
+Only codecs whose latents are tokens have it: `fsq` and `rvq`. Tokens lie on the grid of
+cells of 16x16 pixels, int32[N h w L]; token l of a cell is from 0 to
+`vocabulary[l] - 1`.
+
+* `fsq`: L is the number of latent channels; the vocabularies are the alphabets.
+* `rvq`: first a token for each coarse layer, then four for each fine one, the quarters
+  (0,0), (0,1), (1,0), (1,1) of the cell. The tokens of the first layers are a picture's
+  coarser tokens, so L says how many layers there are.
+
+The tokens of a picture are those in its file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from codax.codecs import container
+from codax.codecs.order import layer_count, layers_at
+from codax.errors import ConfigError, UnsupportedError
+
+if TYPE_CHECKING:
+    from codax.codecs.codec import Codec
+
+__all__ = ["file_tokens", "from_tokens", "tokens", "vocabulary"]
+
+CELL = 16
+
+
+def vocabulary(codec: Codec) -> tuple[int, ...]:
+    """Sizes of the vocabularies of a cell's tokens, one for each token.
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+    """
+    if not hasattr(codec.model, "vocabulary"):
+        raise UnsupportedError(
+            f"{codec.name} has no tokens; codecs of the families fsq and rvq have"
+        )
+    return codec.model.vocabulary
+
+
+def tokens(codec: Codec, images: Any, quality: float | None = None) -> jax.Array:
+    """Tokens of pictures.
+
+    Args:
+        codec: with tokens.
+        images: uint8 or float32[N H W 3], 0..255; edges are repeated to whole cells.
+        quality: within the codec's, its highest if None; of rvq it picks layers.
+
+    Returns:
+        int32[N h w L], h = ceil(H / 16), w = ceil(W / 16).
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+        ConfigError: another shape, or a quality that the codec does not have.
+    """
+    vocabulary(codec)
+    if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
+    half_steps = _half_steps(codec, quality)
+    missing = [(0, -side % CELL) for side in images.shape[1:3]]
+    x = jnp.asarray(images).astype(jnp.float32)
+    x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
+    found = codec.model.tokens(x, _whole(images, half_steps))
+    used = layers_at(half_steps, layer_count(codec.model.prior))
+    return found[..., : codec.model.token_counts()[used - 1]]
+
+
+def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.Array:
+    """Pictures of tokens.
+
+    Args:
+        codec: with tokens.
+        tokens: int32[N h w L]; of rvq those of the first layers are enough.
+        quality: that of the tokens, the codec's highest if None; of rvq it follows from
+            the tokens and must be None.
+
+    Returns:
+        uint8[N 16h 16w 3].
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+        ConfigError: another shape, or a token outside its vocabulary (not seen under
+            jit, where there are no values to look at).
+    """
+    sizes = vocabulary(codec)
+    counts = codec.model.token_counts()
+    if len(tokens.shape) != 4 or tokens.shape[-1] not in counts:
+        raise ConfigError(
+            f"tokens: got shape {tokens.shape}, expected [N h w L] with L of "
+            f"{', '.join(map(str, counts))}"
+        )
+    if not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise ConfigError(f"tokens: got {tokens.dtype}, expected integers")
+    if not isinstance(tokens, jax.core.Tracer):
+        _check_range(np.asarray(tokens), sizes)
+    half_steps = _half_steps(codec, quality)
+    if len(counts) > 1:
+        if quality is not None:
+            raise ConfigError(
+                "quality: follows from the number of tokens; leave it out"
+            )
+        layers = counts.index(tokens.shape[-1]) + 1
+        half_steps = container.MAX_QUALITY * layers // len(counts)
+    x = codec.model.picture(jnp.asarray(tokens), _whole(tokens, half_steps))
+    return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
+
+
+def file_tokens(codec: Codec, data: bytes) -> np.ndarray:
+    """The tokens that a file holds, int32[1 h w L]; nothing is synthesised.
+
+    Args:
+        codec: that wrote the file.
+        data: a `.codax` file.
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+        FormatError: the file is damaged.
+        ModelError: it was made with other weights.
+    """
+    from codax.codecs.files import read_for
+
+    vocabulary(codec)
+    file = read_for(codec, data)
+    latents = codec.decode_latents(file.stream, file.height, file.width, file.quality)
+    used = layers_at(file.quality, layer_count(codec.model.prior))
+    found = codec.model.tokens_of(latents["y"])
+    return found[None, ..., : codec.model.token_counts()[used - 1]]
+
+
+def _half_steps(codec: Codec, quality: float | None) -> int:
+    """A quality in half steps; the codec's highest if there is none."""
+    low, high = codec.qualities
+    if quality is None:
+        return 2 * high
+    if not low <= quality <= high:
+        raise ConfigError(f"quality is {quality}; expected {low} to {high}")
+    return round(2 * quality)
+
+
+def _whole(like: Any, half_steps: int) -> jax.Array:
+    """The quality of each picture of a batch, int32[N]."""
+    return jnp.full(like.shape[:1], half_steps, jnp.int32)
+
+
+def _check_range(tokens: np.ndarray, sizes: tuple[int, ...]) -> None:
+    """Refuses tokens outside their vocabularies."""
+    limit = np.asarray(sizes[: tokens.shape[-1]])
+    wrong = (tokens < 0) | (tokens >= limit)
+    if wrong.any():
+        n, row, column, place = (int(i[0]) for i in np.nonzero(wrong))
+        raise ConfigError(
+            f"token {int(tokens[n, row, column, place])} at [{n}, {row}, {column}, "
+            f"{place}]; its vocabulary has {limit[place]}: 0 to {limit[place] - 1}"
+        )

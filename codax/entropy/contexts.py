@@ -1,0 +1,340 @@
+"""Contexts of tokens: which of a layer's stored tables codes each token.
+
+Tokens of a residual quantiser lie on the grid of cells, float32[N h w S] with integers:
+first those of the coarse layers, one a cell; then those of the fine layers, four a
+cell, in the order (0,0), (0,1), (1,0), (1,1) of its quarters. A table is found from
+stored integer maps of codes, sums over neighbours and thresholds, all exact:
+
+* the first layer from the brightness of codes around, the rest of the cells in three
+  groups: nothing known, diagonal neighbours, direct neighbours;
+* a further coarse layer from the kind of the code before it at this place (8) and the
+  contrast of the first layer (8);
+* a fine layer from the kind of the code before it (8) and the activity around (8): bits
+  of the codes of the layers before here, of the layer before at the neighbours, and in
+  the second half of a checkerboard, of this layer at the neighbours.
+
+What lies outside the picture counts as nothing. The maps, thresholds and tables are
+fitted to tokens of training pictures by `fit`.
+
+Source: contexts of significance are EBCOT's (Taubman 2000), the checkerboard is He et
+al. 2021; here for vector indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from codax.entropy.clusters import SHRINKAGE, prices
+from codax.entropy.tables import integer_table
+from codax.errors import ModelError
+from codax.transforms.layers import Fixed, depth_to_space, grid_mask, space_to_depth
+
+__all__ = ["DIAGONAL", "DIRECT", "KINDS", "TABLES", "IndexContexts"]
+
+TABLES = 64
+"""Tables of a layer."""
+KINDS, BINS = 8, 8
+DIAGONAL, DIRECT = 31, 32
+"""Tables of the first layer with diagonal and with direct neighbours; one has none."""
+FINE_PARTS = ((0, 3), (1, 2))
+"""Quarters of a cell that the two steps of a fine layer code."""
+
+
+class IndexContexts(nnx.Module):
+    """Stored maps of codes, thresholds and tables.
+
+    Attributes:
+        codes: number of codes of each layer.
+        coarse: how many of the layers are coarse.
+    """
+
+    def __init__(self, codes: Sequence[int], coarse: int):
+        """Makes maps and tables that know nothing; see `fit`."""
+        self.codes, self.coarse = tuple(codes), coarse
+        for layer, count in enumerate(codes):
+            setattr(self, f"activity{layer}", Fixed(jnp.zeros((count,))))
+            setattr(self, f"kind{layer}", Fixed(jnp.zeros((count,))))
+        for name, bins in self._bins().items():
+            setattr(self, f"edges_{name}", Fixed(jnp.ones((bins - 1,))))
+        even = [integer_table(np.full(n, 1.0 / n)) for n in codes]
+        tables = [table for table in even for _ in range(TABLES)]
+        self.frequencies = Fixed(jnp.asarray(np.concatenate(tables), jnp.float32))
+
+    def _bins(self) -> dict[str, int]:
+        """By the name of a sum, into how many bins it falls."""
+        bins = {"0_diagonal": DIAGONAL, "0_direct": DIRECT}
+        for layer in range(1, len(self.codes)):
+            parts = ("",) if layer < self.coarse else ("_0", "_1")
+            bins |= {f"{layer}{part}": BINS for part in parts}
+        return bins
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Symbols of each table, int32[layers * 64]."""
+        return np.repeat(np.asarray(self.codes, np.int32), TABLES)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where each table begins among the frequencies, int32[layers * 64]."""
+        ends = np.cumsum(self.sizes + 1)
+        return (ends - self.sizes - 1).astype(np.int32)
+
+    def slots(self, layer: int) -> slice:
+        """A layer's tokens among the S of a cell."""
+        if layer < self.coarse:
+            return slice(layer, layer + 1)
+        begin = self.coarse + 4 * (layer - self.coarse)
+        return slice(begin, begin + 4)
+
+    def _look(self, kind: str, layer: int, y: jax.Array) -> jax.Array:
+        """Looks the tokens of a layer up in a map, on the layer's own grid."""
+        table = getattr(self, f"{kind}{layer}")[...]
+        own = y[..., self.slots(layer)].astype(jnp.int32)
+        found = jnp.take(table, own, 0)
+        return found if layer < self.coarse else depth_to_space(found, 2)
+
+    def _bin(self, name: str, total: jax.Array) -> jax.Array:
+        """The bin of a sum, by its stored thresholds."""
+        edges = getattr(self, f"edges_{name}")[...]
+        beyond = (total[..., None] >= edges).astype(jnp.float32)
+        ones = jnp.ones((edges.shape[0],))
+        return jnp.dot(beyond, ones, precision="highest")
+
+    # The sums that choose tables; each is an integer.
+
+    def brightness(self, y: jax.Array, direct: bool, extent: jax.Array | None):
+        """Twelve times the mean brightness around, and how many neighbours that is of.
+
+        Args:
+            y: tokens, float32[N h w S].
+            direct: direct neighbours of the positions whose row and column differ in
+                parity; else diagonal ones of those where both are odd.
+            extent: see `grid_mask`.
+
+        Returns:
+            Two float32[N h w 1].
+        """
+        value = self._look("activity", 0, y)
+        row = np.arange(y.shape[1])[:, None, None]
+        column = np.arange(y.shape[2])[None, :, None]
+        odd = (row + column) % 2 if direct else np.maximum(row % 2, column % 2)
+        known = jnp.broadcast_to(jnp.asarray(1.0 - odd, jnp.float32), value.shape)
+        known = grid_mask(known, extent)
+        count = _around(known, direct)
+        twelfth = jnp.take(jnp.asarray([0.0, 12, 6, 4, 3]), count.astype(jnp.int32), 0)
+        return _around(value * known, direct) * twelfth, count
+
+    def contrast(self, y: jax.Array, extent: jax.Array | None) -> jax.Array:
+        """Differences of brightness to the direct neighbours, summed: [N h w 1]."""
+        value = self._look("activity", 0, y)
+        inside = grid_mask(jnp.ones_like(value), extent)
+        total = jnp.zeros_like(value)
+        for there, is_there in zip(
+            _shifts(value, True), _shifts(inside, True), strict=True
+        ):
+            total = total + jnp.abs(value - there) * is_there
+        return total
+
+    def activity(self, y: jax.Array, layer: int, part: int, extent: jax.Array | None):
+        """The activity around the tokens of a fine layer, float32[N 2h 2w 1]."""
+        finer = None if extent is None else 2 * extent
+        before = grid_mask(self._before("activity", layer, y), finer)
+        total = 2.0 * _around(before, True) + 4.0 * before
+        for other in range(self.coarse, layer - 1):
+            total = total + 4.0 * self._look("activity", other, y)
+        if part:
+            own = grid_mask(self._look("activity", layer, y), finer)
+            row, column = (np.arange(side) for side in own.shape[1:3])
+            even = 1.0 - (row[:, None] + column[None, :]) % 2
+            own = own * jnp.asarray(even[..., None], jnp.float32)
+            total = total + 4.0 * _around(own, True)
+        return total
+
+    def _before(self, kind: str, layer: int, y: jax.Array) -> jax.Array:
+        """A map of the layer before a fine one, on the fine grid."""
+        found = self._look(kind, layer - 1, y)
+        if layer - 1 < self.coarse:
+            found = depth_to_space(jnp.concatenate([found] * 4, -1), 2)
+        return found
+
+    # The tables, as layer * 64 + table.
+
+    def first(self, y: jax.Array, direct: bool, extent: jax.Array | None) -> jax.Array:
+        """Tables of the first layer's tokens, float32[N h w 1]."""
+        total, count = self.brightness(y, direct, extent)
+        name, base = ("0_direct", 1 + DIAGONAL) if direct else ("0_diagonal", 1)
+        return jnp.where(count > 0, base + self._bin(name, total), 0.0)
+
+    def further(self, y: jax.Array, layer: int, extent: jax.Array | None) -> jax.Array:
+        """Tables of the tokens of a further coarse layer, float32[N h w 1]."""
+        kind = self._look("kind", layer - 1, y)
+        found = self._bin(str(layer), self.contrast(y, extent))
+        return layer * TABLES + BINS * kind + found
+
+    def fine(self, y: jax.Array, layer: int, part: int, extent: jax.Array | None):
+        """Tables of the tokens of half a fine layer, float32[N h w 2]."""
+        kind = self._before("kind", layer, y)
+        found = self._bin(f"{layer}_{part}", self.activity(y, layer, part, extent))
+        whole = space_to_depth(layer * TABLES + BINS * kind + found, 2)
+        first, second = FINE_PARTS[part]
+        return jnp.concatenate(
+            [whole[..., first : first + 1], whole[..., second : second + 1]], -1
+        )
+
+    def check(self) -> None:
+        """Checks that maps and thresholds are integers that keep every sum exact.
+
+        Raises:
+            ModelError: one is not, or beyond its range.
+        """
+        limits = {"activity": 255, "kind": KINDS - 1}
+        for name, value in nnx.to_pure_dict(nnx.state(self)).items():
+            values = np.asarray(value, np.float64)
+            limit = limits.get(name.rstrip("0123456789"), 2**24)
+            if not np.all((values == np.round(values)) & (values >= 0)):
+                raise ModelError(f"bank: {name} holds other than whole numbers from 0")
+            if values.max() > limit:
+                raise ModelError(
+                    f"bank: {name} reaches {values.max():g}, expected at most {limit}"
+                )
+
+    # Fitting, on whole pictures or crops.
+
+    def fit(self, tokens: np.ndarray, brightness: np.ndarray) -> None:
+        """Fits maps, thresholds and tables to tokens.
+
+        Args:
+            tokens: int32[N h w S].
+            brightness: float32[K], of the first layer's codes; only its order counts.
+        """
+        self._fit_maps(tokens, brightness)
+        y = jnp.asarray(tokens, jnp.float32)
+        for name, total in jax.jit(self._sums)(y).items():
+            edges = getattr(self, f"edges_{name}")
+            edges[...] = jnp.asarray(_thresholds(np.asarray(total), edges.shape[0]))
+        tables = []
+        for layer, found in enumerate(jax.jit(self._tables)(y)):
+            own = tokens[..., self.slots(layer)]
+            index = np.asarray(found).astype(np.int64) - layer * TABLES
+            tables += _count_tables(own.ravel(), index.ravel(), self.codes[layer])
+        self.frequencies[...] = jnp.asarray(np.concatenate(tables), jnp.float32)
+
+    def _fit_maps(self, tokens: np.ndarray, brightness: np.ndarray) -> None:
+        """Sets the maps of codes."""
+        activity = []
+        for layer, count in enumerate(self.codes):
+            own = tokens[..., self.slots(layer)]
+            bits = np.round(prices(own, count))
+            activity.append(bits - bits.min())
+        for layer, count in enumerate(self.codes):
+            own = tokens[..., self.slots(layer)]
+            counts = np.bincount(own.ravel(), minlength=count)
+            shown = activity[layer] if layer else _ranks(brightness, counts, 256)
+            getattr(self, f"activity{layer}")[...] = jnp.asarray(shown, jnp.float32)
+            if layer + 1 == len(self.codes):
+                continue
+            then = activity[layer + 1][tokens[..., self.slots(layer + 1)]]
+            if then.shape[-1] > own.shape[-1]:
+                then = then.mean(-1, keepdims=True)
+            sums = np.bincount(own.ravel(), then.ravel(), minlength=count)
+            mean = (sums + then.mean()) / (counts + 1)
+            kinds = _ranks(mean, counts, KINDS)
+            getattr(self, f"kind{layer}")[...] = jnp.asarray(kinds, jnp.float32)
+
+    def _sums(self, y: jax.Array) -> dict[str, jax.Array]:
+        """Every sum that has thresholds, where it is used."""
+        found = {
+            "0_diagonal": self.brightness(y, False, None)[0][:, 1::2, 1::2],
+            "0_direct": self.brightness(y, True, None)[0][:, ::2, 1::2],
+        }
+        for layer in range(1, len(self.codes)):
+            if layer < self.coarse:
+                found[str(layer)] = self.contrast(y, None)
+                continue
+            found[f"{layer}_0"] = self.activity(y, layer, 0, None)[:, ::2, ::2]
+            found[f"{layer}_1"] = self.activity(y, layer, 1, None)[:, ::2, 1::2]
+        return found
+
+    def _tables(self, y: jax.Array) -> list[jax.Array]:
+        """By layer, the table of each token, float32[N h w slots]."""
+        n, h, w, _ = y.shape
+        row = np.arange(h)[:, None, None]
+        column = np.arange(w)[None, :, None]
+        shape = (n, h, w, 1)
+        odd = np.broadcast_to(row % 2 + column % 2 == 1, shape)
+        both = np.broadcast_to(row % 2 + column % 2 == 2, shape)
+        first = jnp.where(both, self.first(y, False, None), 0.0)
+        found = [jnp.where(odd, self.first(y, True, None), first)]
+        for layer in range(1, len(self.codes)):
+            if layer < self.coarse:
+                found.append(self.further(y, layer, None))
+                continue
+            parts = [self.fine(y, layer, part, None) for part in (0, 1)]
+            order = [parts[0][..., :1], parts[1], parts[0][..., 1:]]
+            found.append(jnp.concatenate(order, -1))
+        return found
+
+
+def _shifts(x: jax.Array, direct: bool) -> list[jax.Array]:
+    """The four direct or diagonal neighbours of each position; zero beyond."""
+    h, w = x.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    places = (
+        ((0, 1), (1, 0), (1, 2), (2, 1)) if direct else ((0, 0), (0, 2), (2, 0), (2, 2))
+    )
+    return [padded[:, i : i + h, j : j + w] for i, j in places]
+
+
+def _around(x: jax.Array, direct: bool) -> jax.Array:
+    """The sum over four neighbours."""
+    first, second, third, fourth = _shifts(x, direct)
+    return first + second + third + fourth
+
+
+def _ranks(score: np.ndarray, counts: np.ndarray, levels: int) -> np.ndarray:
+    """Parts things into groups of about equal mass by rising score.
+
+    Args:
+        score: of each thing.
+        counts: its mass; one that is heavier than a group's share has its own.
+        levels: number of groups.
+
+    Returns:
+        The group of each, 0..levels-1.
+    """
+    found = np.zeros(len(score))
+    level, filled, left = 0, 0.0, float(counts.sum())
+    for thing in np.argsort(score, kind="stable"):
+        share = left / (levels - level)
+        if filled and filled + counts[thing] / 2 > share and level < levels - 1:
+            level, filled, left = level + 1, 0.0, left - filled
+        found[thing] = level
+        filled += counts[thing]
+    return found
+
+
+def _thresholds(total: np.ndarray, count: int) -> np.ndarray:
+    """Rising integers that part sums into bins of about equal mass, float32[count]."""
+    values, counts = np.unique(total, return_counts=True)
+    bins = _ranks(values, counts, count + 1)
+    # Bins that nothing falls into begin beyond the largest sum.
+    edges = values[-1] + 1 + np.arange(count)
+    for place in range(count):
+        above = values[bins > place]
+        if above.size:
+            edges[place] = above[0]
+    return edges.astype(np.float32)
+
+
+def _count_tables(tokens: np.ndarray, index: np.ndarray, codes: int):
+    """The 64 tables of a layer from its tokens and the table that each has."""
+    joint = np.bincount(index * codes + tokens, minlength=TABLES * codes)
+    joint = joint.reshape(TABLES, codes).astype(np.float64)
+    common = joint.sum(0) + 0.25
+    mixed = joint + SHRINKAGE * common / common.sum()
+    return [integer_table(row / row.sum()) for row in mixed]

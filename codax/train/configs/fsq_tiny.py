@@ -1,0 +1,22 @@
+"""fsq-tiny: digits of bounded alphabets behind the transforms of the house.
+
+    codax train fsq-tiny --init quadtree-tiny --minutes 25 -o runs/fsq
+    codax export runs/fsq fsq-tiny --share quadtree-tiny-v3
+
+The transforms stay those of `quadtree-tiny` and ship once.
+For the figures see RESULTS.md.
+"""
+
+from codax.codecs.fsq import FsqConfig
+from codax.train.config import TrainConfig
+
+config = TrainConfig(
+    codec="fsq",
+    preset="tiny",
+    model=FsqConfig(),
+    data=("train", "train_extra"),
+    held_out_of="train_extra",
+    freeze=("g_a", "g_s"),
+    ema=0.99,
+    branch=0.35,
+)

@@ -1,0 +1,20 @@
+"""wavelet-tiny: octaves of wavelet packets, coded from coarse to fine.
+
+    codax train wavelet-tiny --minutes 60 -o runs/wavelet-tiny
+
+The same codec behind plain blocks, for comparison:
+
+    codax train wavelet-tiny --set model.transforms.front=space-to-depth \
+        --set preset=blocks --minutes 60 -o runs/wavelet-blocks
+"""
+
+from codax.codecs.wavelet import WaveletConfig
+from codax.train.config import TrainConfig
+
+config = TrainConfig(
+    codec="wavelet",
+    preset="tiny",
+    model=WaveletConfig(),
+    data=("train", "train_extra"),
+    held_out_of="train_extra",
+)
