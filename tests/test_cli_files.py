@@ -277,7 +277,7 @@ def test_info_and_models(photo, capsys):
     assert "30x20 RGB, 8 bits" in capsys.readouterr().out
     assert main(["models"]) == 0
     out = capsys.readouterr().out
-    assert "* fake-tiny-v1  0.10..2.50  1.5 + 2.5" in out
+    assert "* fake-tiny-v1  0..100   0.10..2.50  1.5 + 2.5" in out
     assert main(["models", "fake-tiny"]) == 0
     assert "CC0-1.0" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0

@@ -148,6 +148,7 @@ _SIMPLE: dict[str, Callable[..., Any]] = {
     "rem": _remainder,
     "neg": np.negative,
     "sign": np.sign,
+    "abs": np.abs,
     "floor": np.floor,
     "max": np.maximum,
     "min": np.minimum,

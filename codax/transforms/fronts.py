@@ -63,11 +63,12 @@ def split(x: Array, front: str, extent: Extent = None) -> tuple[Array, Array]:
     """
     if front == "space-to-depth":
         return space_to_depth(x, 8), space_to_depth(x, 16)
-    bands = [x]
+    # All bands of a level at once: few operations, quick to compile.
+    fine = x
     for level in range(FINE_LEVELS):
-        bands = [p for b in bands for p in _split(b, 16 >> level, extent)]
-    fine = _joined(bands)
-    return fine, _joined(_split(fine, 2, extent))
+        parts = [_colours(p) for p in _split(fine, 16 >> level, extent)]
+        fine = _flat(_of(x).stack(parts, -2), 2)
+    return fine, _of(x).concatenate(_split(fine, 2, extent), -1)
 
 
 def join_coarse(coarse: Array, front: str, extent: Extent = None) -> Array:
@@ -82,18 +83,25 @@ def join_fine(fine: Array, front: str, extent: Extent = None) -> Array:
     """The picture of the channels at 1/8."""
     if front == "space-to-depth":
         return depth_to_space(fine, 8)
-    bands = [fine[..., k : k + 3] for k in range(0, fine.shape[-1], 3)]
     for level in reversed(range(FINE_LEVELS)):
-        cells = 16 >> level
-        bands = [
-            _join(bands[k : k + 4], cells, extent) for k in range(0, len(bands), 4)
-        ]
-    return bands[0]
+        bands = fine.reshape(*fine.shape[:-1], -1, 4, 3)
+        parts = [_flat(bands[..., k, :], 1) for k in range(4)]
+        fine = _join(parts, 16 >> level, extent)
+    return fine
 
 
-def _joined(bands: list[Array]) -> Array:
-    xp: Any = np if isinstance(bands[0], np.ndarray) else jnp
-    return xp.concatenate(bands, -1)
+def _of(x: Array) -> Any:
+    return np if isinstance(x, np.ndarray) else jnp
+
+
+def _colours(x: Array) -> Array:
+    """Channels as bands of three colours: [... 3n] -> [... n 3]."""
+    return x.reshape(*x.shape[:-1], -1, 3)
+
+
+def _flat(x: Array, axes: int) -> Array:
+    """Joins the last axis and so many before it."""
+    return x.reshape(*x.shape[: -1 - axes], -1)
 
 
 def _split(x: Array, cells: int, extent: Extent) -> list[Array]:
