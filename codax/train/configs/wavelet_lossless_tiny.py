@@ -3,6 +3,8 @@
     codax train wavelet-lossless-tiny --minutes 60 -o runs/wavelet-lossless-tiny
 
 Decoded pictures equal the originals, so the distortion is 0 and the loss is the rate.
+Every sample of a crop is a target, so few crops make a step: 180 steps of 4 gave 9.5 bpp
+where 60 of 16, in the same time, gave 10.1.
 """
 
 from codax.codecs.lossless import LosslessConfig
@@ -15,5 +17,8 @@ config = TrainConfig(
     data=("train", "train_extra"),
     held_out_of="train_extra",
     quality=200,
+    batch=4,
+    branch_batch=4,
+    branch_crop=128,
     rescale=0.25,
 )
