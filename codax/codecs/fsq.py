@@ -45,7 +45,7 @@ logistic of 0.06 is about a Gaussian of 0.11."""
 class FsqConfig(QuadtreeConfig):
     """Widths of an `fsq` codec."""
 
-    sizes: tuple[int, ...] = (255, 127, 63, 31, 15)
+    sizes: tuple[int, ...] = (511, 255, 127, 63, 31)
     """Sizes of the alphabets, odd, of groups of channels."""
     ends: tuple[int, ...] = (1, 4, 16, 64)
     """Where the groups end, but for the last."""
