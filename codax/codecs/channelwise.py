@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -33,6 +32,7 @@ from codax.codecs.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk
 from codax.errors import ConfigError
+from codax.transforms.layers import array_module
 
 __all__ = ["ChannelwiseConfig", "ChannelwisePrior", "channelwise"]
 
@@ -86,7 +86,7 @@ def _slice_step(k: int, begin: int, end: int) -> Step:
         return mean, domain.index(raw, quality, exact=exact)
 
     def put(known, values):
-        xp = jnp if isinstance(known, jax.Array) else np
+        xp = array_module(known)
         return xp.concatenate([known[..., :begin], values, known[..., end:]], -1)
 
     return Step(

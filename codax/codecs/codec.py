@@ -254,7 +254,7 @@ class Codec:
         if self.lossless:
             cut, bands = Prefix.cut(rgb, self.model.prior.levels)
             prefix, shifts = cut.write(), self.model.shifts(cut.shifts)
-            latents = self._networks.padded(bands)
+            latents = self._networks.padded(bands, height, width)
         else:
             latents = self._networks.analyse(rgb, quality)
         order.encode(

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from codax.errors import FormatError, UnsupportedError
 
@@ -27,6 +28,7 @@ __all__ = [
     "Tag",
     "is_mandatory",
     "join_layers",
+    "quality_of_layers",
     "read",
     "split_layers",
     "tag_name",
@@ -226,6 +228,16 @@ def join_layers(streams: Sequence[bytes], count: int) -> bytes:
     """
     parts = [part for stream in streams for part in (_varint(len(stream)), stream)]
     return bytes([count]) + b"".join(parts)
+
+
+def quality_of_layers(layers: Any, count: int) -> Any:
+    """The highest quality, in half steps, that has so many layers of `count`.
+
+    Args:
+        layers: a number or an array of them.
+        count: how many layers there could be.
+    """
+    return MAX_QUALITY * layers // count
 
 
 def split_layers(stream: bytes) -> tuple[list[bytes], int]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from codax.codecs import container
-from codax.codecs.container import MAX_QUALITY, Container, join_layers, split_layers
+from codax.codecs.container import (
+    Container,
+    join_layers,
+    quality_of_layers,
+    split_layers,
+)
 from codax.errors import ConfigError, UnsupportedError
 
 __all__ = ["truncate"]
@@ -63,5 +68,5 @@ def _first(file: Container, layers: int) -> Container:
     return replace(
         file,
         stream=join_layers(streams[:layers], count),
-        quality=min(file.quality, MAX_QUALITY * layers // count),
+        quality=min(file.quality, quality_of_layers(layers, count)),
     )

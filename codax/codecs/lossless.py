@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -49,6 +50,7 @@ from codax.entropy.exact import check_module
 from codax.entropy.sources import GridSource, Source
 from codax.entropy.tables import GridShape
 from codax.errors import ConfigError
+from codax.transforms.layers import array_module
 
 __all__ = ["Lossless", "LosslessConfig", "LosslessPrior", "lossless"]
 
@@ -88,7 +90,7 @@ def _take(step: int):
     """Picks the band that each field codes: [N h w 3*C] -> [N h w C]."""
 
     def take(whole: Array) -> Array:
-        xp: Any = jnp if isinstance(whole, jax.Array) else np
+        xp = array_module(whole)
         c = whole.shape[-1] // 3
         black, white = (whole[..., b * c : (b + 1) * c] for b in SCHEDULE[step])
         return xp.where(black_fields(whole.shape), black, white)
@@ -100,7 +102,7 @@ def _put(step: int):
     """Writes each field's band into the level known so far."""
 
     def put(known: Array, values: Array) -> Array:
-        xp: Any = jnp if isinstance(known, jax.Array) else np
+        xp = array_module(known)
         c = known.shape[-1] // 3
         black = black_fields(known.shape)
         parts = []
@@ -236,6 +238,7 @@ def _split_level(group: str, level: int) -> tuple[Step, ...]:
     return (derived, *steps)
 
 
+@cache
 def _steps(levels: int, split: int) -> tuple[Step, ...]:
     """The coding order."""
     steps: list[Step] = []

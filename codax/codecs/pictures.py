@@ -246,15 +246,7 @@ def _load(image: Image.Image) -> None:
             f"picture has {bits} bits a sample; codax codes 8, or 16 of grey; convert "
             "it first, for example with `magick IN -depth 8 OUT`"
         )
-    if image.mode not in (
-        *_GREY_MODES,
-        *_DEEP_GREY,
-        *_PLAIN,
-        "P",
-        "RGB",
-        "RGBA",
-        "CMYK",
-    ) and (image.mode not in ("YCbCr", "LAB", "HSV")):
+    if image.mode not in (*_GREY_MODES, *_DEEP_GREY, *_PLAIN, *_COLOUR_MODES):
         raise UnsupportedError(
             f"picture mode {image.mode!r} is not known; convert it to RGB first"
         )

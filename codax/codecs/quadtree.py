@@ -35,6 +35,7 @@ from codax.codecs.order import Step
 from codax.entropy.domain import HEAD_LIMIT
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
+from codax.transforms.layers import array_module
 
 __all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
 
@@ -55,7 +56,7 @@ def _take(step: int):
     """Picks the quarter that each position codes: [N h w M] -> [N h w M/4]."""
 
     def take(y: Array) -> Array:
-        xp = jnp if isinstance(y, jax.Array) else np
+        xp = array_module(y)
         n, h, w, m = y.shape
         cells = y.reshape(n, h // 2, 2, w // 2, 2, 4, m // 4)
         quarters = QUARTERS[step]
@@ -75,7 +76,7 @@ def _put(step: int):
         cell[phase // 2, phase % 2, quarter] = True
 
     def put(known: Array, values: Array) -> Array:
-        xp = jnp if isinstance(known, jax.Array) else np
+        xp = array_module(known)
         n, h, w, m = known.shape
         mask = np.tile(cell, (h // 2, w // 2, 1))[..., None]
         parts = known.reshape(n, h, w, 4, m // 4)

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from codax.errors import FormatError
+from codax.transforms.layers import array_module
 from codax.transforms.wavelet import Array, Wavelet, dwt2, idwt2
 
 __all__ = ["GROUPS", "Prefix", "from_bands", "join_level", "to_bands"]
@@ -52,7 +52,7 @@ def to_bands(samples: Array, levels: int, middle: int) -> dict[str, Array]:
     Returns:
         int32 arrays by name, see above; no chroma for grey.
     """
-    xp: Any = np if isinstance(samples, np.ndarray) else jnp
+    xp = array_module(samples)
     x = samples.astype(np.int32)
     planes = {"luma": x}
     if x.shape[-1] == 3:
@@ -102,7 +102,7 @@ def from_bands(
     bands: Mapping[str, Array], height: int, width: int, middle: int
 ) -> Array:
     """Joins what `to_bands` split: int32[N height width 3], or 1 channel for grey."""
-    xp: Any = np if isinstance(bands["luma_low"], np.ndarray) else jnp
+    xp = array_module(bands["luma_low"])
     planes = []
     for group in GROUPS:
         if f"{group}_low" not in bands:

@@ -77,27 +77,27 @@ class Networks:
 
     def shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """Of the arrays that are coded, the padded shapes (1, h, w, C) of a picture."""
-        rows, columns = _padded(extent(height, width))
         return {
-            name: (
-                1,
-                int(rows * self.strides[name]),
-                int(columns * self.strides[name]),
-                self.channels[name],
-            )
+            name: (1, *self._padded(height, width, name), self.channels[name])
             for name in self.coded
         }
 
-    def padded(self, latents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def padded(
+        self, latents: Mapping[str, np.ndarray], height: int, width: int
+    ) -> dict[str, np.ndarray]:
         """Latents [1 h w C] on the picture's own grids, with zeros on padded ones."""
-        found = {}
+        shapes = self.shapes(height, width)
+        found = {name: np.zeros(shapes[name], np.float32) for name in latents}
         for name, value in latents.items():
             rows, columns = value.shape[1:3]
-            cells = 4 * self.strides[name]
-            sides = [int(ceil(side / cells) * cells) for side in (rows, columns)]
-            more = ((0, sides[0] - rows), (0, sides[1] - columns))
-            found[name] = np.pad(value, ((0, 0), *more, (0, 0))).astype(np.float32)
+            found[name][:, :rows, :columns] = value
         return found
+
+    def _padded(self, height: int, width: int, name: str) -> tuple[int, int]:
+        """Rows and columns of an array whose grid at 1/64 has no part of a cell."""
+        rows, columns = (ceil(side / 4) * 4 for side in extent(height, width))
+        stride = self.strides[name]
+        return int(rows * stride), int(columns * stride)
 
     def extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
         """Of the arrays that are coded, the rows and columns of the picture's own."""
@@ -155,8 +155,8 @@ class Networks:
             inputs = [(state[name], self.strides[name]) for name in step.reads]
             widths = self.model.prior.output_channels(step)
             stride = self.strides[step.target]
-            rows, columns = (int(side * stride) for side in _padded(grid))
-            outputs = [np.zeros((1, rows, columns, c), np.float32) for c in widths]
+            sides = self._padded(height, width, step.target)
+            outputs = [np.zeros((1, *sides, c), np.float32) for c in widths]
             run_tiles(
                 by_oracle if oracle else by_xla,
                 inputs,
@@ -183,12 +183,11 @@ class Networks:
         for name in step.reads:
             rows, columns = extent(height, width, self.strides[name])
             own.append(state[name][:, :rows, :columns].astype(np.int32))
-        stride = self.strides[step.target]
-        sides = extent(height, width, stride)
+        sides = extent(height, width, self.strides[step.target])
         (value,) = network(self.model.prior, *own, None, sides)
         more = shifts.get(step.reads[0], 0) - shifts.get(step.target, 0)
         value = value << more if more > 0 else value >> -more
-        padded = (int(side * stride) for side in _padded(extent(height, width)))
+        padded = self._padded(height, width, step.target)
         beyond = [(0, side - had) for side, had in zip(padded, sides, strict=True)]
         widths = ((0, 0), *beyond, (0, 0))
         return np.pad(value, widths, mode="edge").astype(np.float32)
@@ -258,8 +257,3 @@ class Networks:
             self.buckets,
         )
         return out[0]
-
-
-def _padded(grid: tuple[int, int]) -> tuple[int, int]:
-    """A grid with sides that the grid at 1/64 divides."""
-    return ceil(grid[0] / 4) * 4, ceil(grid[1] / 4) * 4

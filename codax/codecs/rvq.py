@@ -31,6 +31,7 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import MIDDLE_QUALITY, Autoencoder
+from codax.codecs.container import quality_of_layers
 from codax.codecs.order import Step, layer_count, layers_at, rate
 from codax.entropy.clusters import nearest, prices_by_kind, usage
 from codax.entropy.contexts import FINE_PARTS, KINDS, IndexContexts
@@ -274,7 +275,7 @@ class RvqNetworks(Autoencoder):
 
     def _decoded(self, values: jax.Array, used: jax.Array, extent: jax.Array | None):
         """Pictures of what so many layers gave; the transform knows how many."""
-        quality = used * 200 // layer_count(self.prior)
+        quality = quality_of_layers(used, layer_count(self.prior))
         own = base_gain(quality.astype(jnp.float32)) / base_gain(MIDDLE_QUALITY)
         return self.g_s(values * own[:, None, None, None], quality, extent)
 

@@ -22,14 +22,13 @@ import numpy as np
 
 from codax.codecs import container
 from codax.codecs.order import layer_count, layers_at
+from codax.codecs.running import CELL
 from codax.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
     from codax.codecs.codec import Codec
 
 __all__ = ["file_tokens", "from_tokens", "tokens", "vocabulary"]
-
-CELL = 16
 
 
 def vocabulary(codec: Codec) -> tuple[int, ...]:
@@ -107,7 +106,7 @@ def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.
                 "quality: follows from the number of tokens; leave it out"
             )
         layers = counts.index(tokens.shape[-1]) + 1
-        half_steps = container.MAX_QUALITY * layers // len(counts)
+        half_steps = container.quality_of_layers(layers, len(counts))
     x = codec.model.picture(jnp.asarray(tokens), _whole(tokens, half_steps))
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
 

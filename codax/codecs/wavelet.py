@@ -25,7 +25,7 @@ Wickerhauser 1992. Here the whole prior is exact integer arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.layers import array_module
 
 __all__ = ["WaveletConfig", "WaveletPrior", "wavelet"]
 
@@ -69,12 +70,11 @@ class WaveletConfig(HyperConfig):
                 f"octaves: {self.octaves} add up to {sum(self.octaves)}, expected four "
                 f"of together {self.transforms.latents} latents"
             )
-        most = (12, 36, 144, 576)
         if any(
-            n % 2 or not 2 <= n <= m for n, m in zip(self.octaves, most, strict=True)
+            n % 2 or not 2 <= n <= m for n, m in zip(self.octaves, MOST, strict=True)
         ):
             raise ConfigError(
-                f"octaves: got {self.octaves}, expected even, up to {most}"
+                f"octaves: got {self.octaves}, expected even, up to {MOST}"
             )
 
 
@@ -85,12 +85,12 @@ def _octave_step(octave: int, part: int, begin: int, end: int) -> Step:
     second = begin + (1 - part) * half
 
     def take(whole: Array) -> Array:
-        xp: Any = jnp if isinstance(whole, jax.Array) else np
+        xp = array_module(whole)
         one, two = (whole[..., at : at + half] for at in (first, second))
         return xp.where(black_fields(whole.shape), one, two)
 
     def put(known: Array, values: Array) -> Array:
-        xp: Any = jnp if isinstance(known, jax.Array) else np
+        xp = array_module(known)
         black = black_fields(known.shape)
         own = {
             first: xp.where(black, values, known[..., first : first + half]),
@@ -132,6 +132,7 @@ def _octave_step(octave: int, part: int, begin: int, end: int) -> Step:
     )
 
 
+@cache
 def _steps(octaves: tuple[int, ...]) -> tuple[Step, ...]:
     """The coding order; octave 4 is the coarsest."""
     ends = np.cumsum(octaves)

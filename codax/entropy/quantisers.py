@@ -32,7 +32,7 @@ from flax import nnx
 from codax.entropy.clusters import k_means
 from codax.entropy.exact import inward_clip, straight_through_round
 from codax.errors import ConfigError
-from codax.transforms.layers import Fixed
+from codax.transforms.layers import Fixed, pointwise
 
 __all__ = [
     "FiniteScalar",
@@ -185,7 +185,7 @@ class VectorQuantiser(nnx.Module):
         codes = self.codes[...]
         if self.normalised:
             x, codes = _unit(x), _unit(codes)
-        cost = (codes**2).sum(-1) - 2.0 * jnp.dot(x, codes.T, precision="highest")
+        cost = (codes**2).sum(-1) - 2.0 * pointwise(x, codes.T)
         if price is not None:
             cost = cost + price
         return jnp.argmin(cost, -1).astype(jnp.int32)[..., None]
@@ -304,16 +304,14 @@ class ResidualQuantiser(nnx.Module):
     def view(self, residual: jax.Array, number: int) -> jax.Array:
         """A layer's views: float32[N ... C] -> float32[N ... tokens dimension]."""
         layer = self.layers[number]
-        flat = jnp.dot(
-            residual, getattr(self.klt, f"enter{number}")[...], precision="highest"
-        )
+        flat = pointwise(residual, getattr(self.klt, f"enter{number}")[...])
         return flat.reshape(*residual.shape[:-1], layer.tokens, layer.dimension)
 
     def unview(self, views: jax.Array, number: int) -> jax.Array:
         """What a layer adds: float32[N ... tokens dimension] -> float32[N ... C]."""
         flat = views.reshape(*views.shape[:-2], -1)
         matrix = getattr(self.klt, f"leave{number}")[...]
-        return jnp.dot(flat, matrix, precision="highest")
+        return pointwise(flat, matrix)
 
     def __call__(self, x: jax.Array, used: jax.Array | None = None) -> Quantised:
         """Quantises.
@@ -338,7 +336,7 @@ class ResidualQuantiser(nnx.Module):
             found = quantiser.nearest(views, self._price(number, tokens))
             added = self.unview(quantiser.values(found), number)
             enter = getattr(self.klt, f"enter{number}")[...]
-            left = jnp.dot(residual - added, jax.lax.stop_gradient(enter))
+            left = pointwise(residual - added, jax.lax.stop_gradient(enter))
             kept = self._share(used, number, x)
             loss = loss + kept.ravel() * (left**2).mean(tuple(range(1, x.ndim)))
             total = total + kept * added

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from codax import __version__
+from codax.codecs.container import quality_of_layers
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
 
@@ -86,8 +87,8 @@ def learned(codec: LearnedCodec) -> FileCodec:
     low, high = codec.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
     if codec.layers > 1:
-        steps = 200 // codec.layers
-        supported = tuple(n * steps / 2 for n in range(1, codec.layers + 1))
+        every = range(1, codec.layers + 1)
+        supported = tuple(quality_of_layers(n, codec.layers) / 2 for n in every)
     return FileCodec(
         name=codec.name,
         settings={"codax": __version__, "weights": codec.weights_hash.hex()},

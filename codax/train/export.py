@@ -89,8 +89,8 @@ def make_card(
         "codec_id": kind.codec_id,
         "weights_hash": weights_hash(dict(packed)).hex(),
         "config": dataclasses.asdict(config.model),
-        "qualities": list(family(config.codec).qualities),
-        "lossless": family(config.codec).lossless,
+        "qualities": list(kind.qualities),
+        "lossless": kind.lossless,
     }
 
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.transforms.layers import depth_to_space, space_to_depth
+from codax.transforms.layers import array_module, depth_to_space, space_to_depth
 from codax.transforms.wavelet import Array, dwt2, idwt2
 
 __all__ = ["FRONTS", "REACH", "join_coarse", "join_fine", "octaves", "split"]
@@ -67,8 +67,8 @@ def split(x: Array, front: str, extent: Extent = None) -> tuple[Array, Array]:
     fine = x
     for level in range(FINE_LEVELS):
         parts = [_colours(p) for p in _split(fine, 16 >> level, extent)]
-        fine = _flat(_of(x).stack(parts, -2), 2)
-    return fine, _of(x).concatenate(_split(fine, 2, extent), -1)
+        fine = _flat(array_module(x).stack(parts, -2), 2)
+    return fine, array_module(x).concatenate(_split(fine, 2, extent), -1)
 
 
 def join_coarse(coarse: Array, front: str, extent: Extent = None) -> Array:
@@ -88,10 +88,6 @@ def join_fine(fine: Array, front: str, extent: Extent = None) -> Array:
         parts = [_flat(bands[..., k, :], 1) for k in range(4)]
         fine = _join(parts, 16 >> level, extent)
     return fine
-
-
-def _of(x: Array) -> Any:
-    return np if isinstance(x, np.ndarray) else jnp
 
 
 def _colours(x: Array) -> Array:

@@ -43,14 +43,19 @@ def fit_klt(blocks: np.ndarray, components: int) -> tuple[np.ndarray, ...]:
     covariance = np.zeros_like(raw)
     for v in variants:
         covariance += raw[np.ix_(v.ravel(), v.ravel())] / len(variants)
-    values, vectors = np.linalg.eigh(covariance)
-    order = np.argsort(values)[::-1][:components]
-    std = np.sqrt(np.maximum(values[order], 1e-6))
+    vectors, std = _leading(covariance, components)
     return (
         colour.astype(np.float32),
-        vectors[:, order].astype(np.float32),
+        vectors.astype(np.float32),
         std.astype(np.float32),
     )
+
+
+def _leading(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The eigenvectors of most variance, in columns, and standard deviations."""
+    values, vectors = np.linalg.eigh(covariance)
+    order = np.argsort(values)[::-1][:count]
+    return vectors[:, order], np.sqrt(np.maximum(values[order], 1e-6))
 
 
 def fit_groups(
@@ -71,11 +76,9 @@ def fit_groups(
     for group, count in zip(groups, components, strict=True):
         own = values[:, group]
         raw = (own.T @ own / len(own)).astype(np.float64)
-        variances, vectors = np.linalg.eigh(raw)
-        order = np.argsort(variances)[::-1][:count]
         column = np.zeros((values.shape[1], count))
-        column[group] = vectors[:, order]
+        column[group], std = _leading(raw, count)
         columns.append(column)
-        deviations.append(np.sqrt(np.maximum(variances[order], 1e-6)))
-    matrix, std = np.concatenate(columns, 1), np.concatenate(deviations)
-    return matrix.astype(np.float32), std.astype(np.float32)
+        deviations.append(std)
+    matrix, stds = np.concatenate(columns, 1), np.concatenate(deviations)
+    return matrix.astype(np.float32), stds.astype(np.float32)

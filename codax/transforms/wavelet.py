@@ -34,10 +34,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from codax.errors import ConfigError
+from codax.transforms.layers import array_module
 
 Wavelet = Literal["haar", "cdf53", "cdf97"]
 Border = Literal["symmetric", "periodic"]
@@ -334,7 +334,7 @@ def _split_pairs(x: Array, axis: int) -> tuple[Array, Array]:
     high = odd - even
     low = even + (high >> 1 if _integer(x) else high / 2)
     if side % 2:
-        low = _numpy(x).concatenate([low, _cut(x, side - 1, side, axis)], axis)
+        low = array_module(x).concatenate([low, _cut(x, side - 1, side, axis)], axis)
     return low, high
 
 
@@ -343,7 +343,7 @@ def _join_pairs(low: Array, high: Array, axis: int) -> Array:
     pairs = high.shape[axis]
     even = _cut(low, 0, pairs, axis) - (high >> 1 if _integer(low) else high / 2)
     last = _cut(low, pairs, low.shape[axis], axis)
-    whole = _numpy(low).concatenate([even, last], axis)
+    whole = array_module(low).concatenate([even, last], axis)
     return _interleave(whole, even + high, axis)
 
 
@@ -361,7 +361,7 @@ def _lift(
     widths = [(0, 0)] * x.ndim
     widths[axis] = (halo, halo)
     periodic = border == "periodic" and side % 2 == 0
-    x = _numpy(x).pad(x, widths, mode="wrap" if periodic else "reflect")
+    x = array_module(x).pad(x, widths, mode="wrap" if periodic else "reflect")
     even = _cut(x, 0, side + 2 * halo, axis, stride=2)
     odd = _cut(x, 1, side + 2 * halo, axis, stride=2)
     for i in reversed(range(halo)) if inverse else range(halo):
@@ -389,11 +389,6 @@ def _step(scheme: _Scheme, i: int, source: Array, axis: int) -> Array:
     return (total * scheme.numerators[i] + scheme.offsets[i]) >> scheme.shifts[i]
 
 
-def _numpy(x: Array) -> Any:
-    """The module that computes with x."""
-    return np if isinstance(x, np.ndarray) else jnp
-
-
 def _cut(x: Array, start: int, stop: int, axis: int, stride: int = 1) -> Array:
     if isinstance(x, np.ndarray):
         return x[(slice(None),) * axis + (slice(start, stop, stride),)]
@@ -403,7 +398,7 @@ def _cut(x: Array, start: int, stop: int, axis: int, stride: int = 1) -> Array:
 def _interleave(even: Array, odd: Array, axis: int) -> Array:
     """even[0] odd[0] even[1] ...; even has as many samples as odd, or one more."""
     pairs = odd.shape[axis]
-    xp = _numpy(even)
+    xp = array_module(even)
     body = xp.stack([_cut(even, 0, pairs, axis), odd], axis + 1)
     shape = list(even.shape)
     shape[axis] = 2 * pairs
