@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codax.codecs.cards import find_card
+from codax.codecs.cards import find_card, list_cards
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import INTERVALS, METHOD, bd_rate
 from codax.evaluation.classical import CLASSICAL
@@ -177,7 +177,9 @@ left out; the machine was shared with other work."""
 
 def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
     """The chapter of one set of pictures."""
-    present = [anchor for anchor in ANCHORS if any(r["codec"] == anchor for r in rows)]
+    measured = {row["codec"] for row in rows}
+    anchors = (*ANCHORS, *(card.name for card in list_cards() if card.default))
+    present = [anchor for anchor in anchors if anchor in measured]
     against = {anchor: summarise(rows, anchor) for anchor in present}
     kodak = name == "kodak"
     if kodak:
