@@ -27,6 +27,7 @@ from codax.train.export import check_estimate, codec_of, export_weights
 from codax.train.shipping import (
     export_run,
     next_version,
+    rounded_layers,
     run_facts,
     set_default,
 )
@@ -263,6 +264,25 @@ def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
     monkeypatch.setattr(type(codec), "compress", lambda self, rgb, quality: bytes(9000))
     with pytest.raises(ModelError, match="differ by"):
         check_estimate(codec, picture, 150)
+
+
+def test_layers_are_rounded_to_a_grid_that_packs(tmp_path, monkeypatch):
+    monkeypatch.setattr("codax.train.shipping.LARGE", 16)
+    save_state(tmp_path / "state.npz", fresh_state("quadtree"))
+    arrays = load_state(tmp_path / "state.npz")
+    found = rounded_layers(arrays)
+    changed = {k for k in arrays if not np.array_equal(arrays[k], found[k])}
+    assert changed
+    assert all(k.endswith("/kernel") and "prior" not in k for k in changed)
+    for path in changed:
+        top = np.abs(arrays[path]).max(-2, keepdims=True)
+        step = 2.0 ** (np.ceil(np.log2(np.maximum(top, 1e-6))) - 7)
+        assert np.all(np.abs(found[path] - arrays[path]) <= step / 2)
+        assert np.all(np.abs(found[path] / step) <= 128)
+        assert np.array_equal(found[path].astype(np.float16), found[path])
+        assert np.array_equal(found[path] / step, np.round(found[path] / step))
+    again = rounded_layers(found)
+    assert all(np.array_equal(again[k], found[k]) for k in found)
 
 
 def test_weights_that_are_not_finite_are_refused():

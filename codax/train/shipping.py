@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from codax.codecs.codec import Codec
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
-from codax.train.state import load_state
+from codax.train.state import LARGE, load_state
 
-__all__ = ["export_run", "next_version", "run_facts", "set_default"]
+__all__ = ["export_run", "next_version", "rounded_layers", "run_facts", "set_default"]
 
 CHECKED = (0.2, 0.5, 0.8)
 """Where, on the way from the lowest quality to the highest, the estimate is compared
 with files."""
+LEAST_WEIGHT = 1e-6
 LICENCE = "Apache-2.0; for the training pictures' terms see ATTRIBUTION.md"
 
 
@@ -35,6 +36,9 @@ def export_run(
     share: str | None = None,
 ) -> Codec:
     """Writes the checkpoint folder of a run.
+
+    The transforms' layers are rounded, see `rounded_layers`, but for a run that shares
+    them with a checkpoint where they are not.
 
     Args:
         run: the run's folder, with `weights.npz`.
@@ -58,6 +62,8 @@ def export_run(
             "on; give --data DIR"
         )
     arrays = load_state(run / "weights.npz")
+    if share is None:
+        arrays = rounded_layers(arrays)
     codec = codec_of(arrays, config)
     low, high = (2 * end for end in codec.qualities)
     checked = sorted({round(low + share * (high - low)) for share in CHECKED})
@@ -69,6 +75,26 @@ def export_run(
     return export_weights(
         arrays, config, folder, version=version, facts=facts, share=share
     )
+
+
+def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A run's arrays with the large layers of its transforms at 8 bits a weight.
+
+    Each output's weights are rounded to multiples of a power of two, 128 of which hold
+    the largest: float16 still, but gzip packs them into little more than a byte. The
+    linear transforms stay as they are, and so does the prior, which has its own grid.
+
+    Args:
+        arrays: `ema/...` and others, as `weights.npz` holds them.
+    """
+    found = dict(arrays)
+    for path, value in arrays.items():
+        layer = path.startswith("ema/") and path.endswith("/kernel")
+        if layer and not path.startswith("ema/prior/") and value.size >= LARGE:
+            top = np.maximum(np.abs(value).max(-2, keepdims=True), LEAST_WEIGHT)
+            step = 2.0 ** (np.ceil(np.log2(top)) - 7)
+            found[path] = (np.round(value / step) * step).astype(value.dtype)
+    return found
 
 
 def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:

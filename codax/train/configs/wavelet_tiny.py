@@ -10,11 +10,18 @@ The same codec behind plain blocks, for comparison:
 
 from codax.codecs.wavelet import WaveletConfig
 from codax.train.config import TrainConfig
+from codax.transforms.autoencoder import TransformWidths
 
 config = TrainConfig(
     codec="wavelet",
     preset="tiny",
-    model=WaveletConfig(),
+    model=WaveletConfig(
+        transforms=TransformWidths(front="wavelet", fine=64, coarse=128),
+        hyper=64,
+        middle=64,
+        features=96,
+        hidden=192,
+    ),
     data=("train", "train_extra"),
     held_out_of="train_extra",
 )
