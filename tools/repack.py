@@ -3,8 +3,8 @@
     python tools/repack.py [checkpoints/NAME-vN ...]
 
 Without names, all. The weights stay the same to the last bit, and so do their hashes;
-zopfli, of the dev group, takes minutes for about a twentieth of the size, which is why
-`codax export` does not do it.
+zopfli (`pip install zopfli`) takes minutes for about a twentieth of the size, which is
+why `codax export` does not do it.
 """
 
 from __future__ import annotations
