@@ -267,7 +267,7 @@ def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
 
 
 def test_layers_are_rounded_to_a_grid_that_packs(tmp_path, monkeypatch):
-    monkeypatch.setattr("codax.train.shipping.LARGE", 16)
+    monkeypatch.setattr("codax.train.state.LARGE", 16)
     save_state(tmp_path / "state.npz", fresh_state("quadtree"))
     arrays = load_state(tmp_path / "state.npz")
     found = rounded_layers(arrays)

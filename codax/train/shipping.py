@@ -15,7 +15,7 @@ from codax.codecs.codec import Codec
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
-from codax.train.state import LARGE, load_state
+from codax.train.state import large_layer, load_state
 
 __all__ = ["export_run", "next_version", "rounded_layers", "run_facts", "set_default"]
 
@@ -89,8 +89,7 @@ def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     found = dict(arrays)
     for path, value in arrays.items():
-        layer = path.startswith("ema/") and path.endswith("/kernel")
-        if layer and not path.startswith("ema/prior/") and value.size >= LARGE:
+        if large_layer(path, value) and not path.startswith("ema/prior/"):
             top = np.maximum(np.abs(value).max(-2, keepdims=True), LEAST_WEIGHT)
             step = 2.0 ** (np.ceil(np.log2(top)) - 7)
             found[path] = (np.round(value / step) * step).astype(value.dtype)

@@ -17,6 +17,7 @@ from codax.errors import ModelError
 
 __all__ = [
     "join_initial",
+    "large_layer",
     "load_initial",
     "load_state",
     "load_trunk",
@@ -86,7 +87,7 @@ def save_trunk(
                 kept[name] = np.asarray(value).astype(np.float16)
             if not np.all(np.isfinite(kept[name])):
                 raise ModelError(f"trunk: {name} does not fit into float16")
-            if compact and name.endswith("/kernel") and value.size >= LARGE:
+            if compact and large_layer(name, value):
                 value = np.asarray(value, np.float32)
                 scale = np.abs(value).max(-2, keepdims=True) / 127 + 1e-12
                 kept[name] = np.round(value / scale).astype(np.int8)
@@ -96,6 +97,12 @@ def save_trunk(
     with temporary.open("wb") as file:
         np.savez_compressed(file, **kept)  # type: ignore[arg-type]
     temporary.replace(path)
+
+
+def large_layer(name: str, value: np.ndarray) -> bool:
+    """Whether an array of a run is an averaged kernel that 8 bits a weight are for."""
+    kernel = name.startswith("ema/") and name.endswith("/kernel")
+    return kernel and value.size >= LARGE
 
 
 def load_trunk(path: Path) -> Arrays:
