@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from codax.codecs import pictures, planes
 from codax.codecs.pictures import from_image, open_image, to_image
@@ -245,6 +245,29 @@ def test_smooth_planes_are_small():
     disc = (np.hypot(y - 128, x - 128) < 90).astype(np.uint8) * 255
     assert len(planes.encode_plane(np.full((256, 256), 255, np.uint8))) == 5
     assert len(planes.encode_plane(disc)) < 700
+
+
+def test_planes_that_repeat_are_coded_as_webp():
+    letters = Image.new("L", (256, 128))
+    for row in range(4):
+        ImageDraw.Draw(letters).text((4, 30 * row), "codax codax", 255, font_size=30)
+    plane = np.asarray(letters)
+    data = planes.encode_plane(plane)
+    assert data[0] == 4
+    assert len(data) < 1500
+    assert np.array_equal(planes.decode_plane(data, *plane.shape), plane)
+    with pytest.raises(FormatError, match="plane is 256x128; expected 128x256"):
+        planes.decode_plane(data, 256, 128)
+    for cut in (1, 9, 30, len(data) // 2, len(data) - 1):
+        with pytest.raises(FormatError, match="plane is no WebP picture"):
+            planes.decode_plane(data[:cut], *plane.shape)
+
+
+def test_planes_beyond_webp_are_predicted():
+    plane = np.tile(np.arange(16, dtype=np.uint8), (2, 1100))[:, : 16383 + 1]
+    data = planes.encode_plane(plane)
+    assert data[0] < 4
+    assert np.array_equal(planes.decode_plane(data, *plane.shape), plane)
 
 
 @settings(deadline=None, max_examples=200)

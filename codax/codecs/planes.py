@@ -1,15 +1,22 @@
-"""Lossless coding of one 8-bit plane: a reversible predictor, then the range coder.
+"""Lossless coding of one 8-bit plane, used for alpha: a reversible predictor and the
+range coder, or a lossless WebP picture, whichever takes fewer bytes.
 
-Used for alpha. Everything is a whole-array operation modulo 256, so that it takes
-milliseconds; the inverse of a difference is a cumulative sum.
+The predictors are whole-array operations modulo 256, whose inverse is a cumulative sum:
+they take a plane of any size, and next to nothing for plain ones. WebP finds what repeats
+in masks, such as letters, where the learned lossless codec, made for photographs, takes
+2 to 20 times the bytes.
 
 Source: the predictors none, left and up are those of PNG (ISO/IEC 15948, section 9);
-the fourth is the difference in both directions, which a cumulative sum inverts.
+the fourth is the difference in both directions, which a cumulative sum inverts. WebP:
+RFC 9649.
 """
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from PIL import Image
 
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError
@@ -18,21 +25,31 @@ __all__ = ["decode_plane", "encode_plane"]
 
 # Predictor number: the axes along which differences are taken.
 _PREDICTORS: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
+_WEBP = len(_PREDICTORS)
+# WebP's own limit of a side, and one of samples below that of Pillow's warnings.
+_WEBP_SIDE = 16383
+_WEBP_SAMPLES = 1 << 26
 
 
 def encode_plane(plane: np.ndarray) -> bytes:
-    """Codes a plane with the predictor whose residuals have the least entropy.
+    """Codes a plane in the way that takes the fewest bytes.
 
     Args:
         plane: uint8[H W].
 
     Returns:
-        The predictor's number (one byte), then the coded residuals, row by row.
+        The predictor's number (one byte), then the coded residuals, row by row; or the
+        number of WebP, then a WebP file.
     """
     residuals = [_predict(plane, axes) for axes in _PREDICTORS]
     costs = [_entropy(residual) for residual in residuals]
     best = int(np.argmin(costs))
-    return bytes([best]) + encode_bytes(residuals[best].reshape(-1))
+    predicted = bytes([best]) + encode_bytes(residuals[best].reshape(-1))
+    if max(plane.shape) > _WEBP_SIDE or plane.size > _WEBP_SAMPLES:
+        return predicted
+    webp = io.BytesIO()
+    Image.fromarray(plane).save(webp, "WEBP", lossless=True)
+    return min(predicted, bytes([_WEBP]) + webp.getvalue(), key=len)
 
 
 def decode_plane(data: bytes, height: int, width: int) -> np.ndarray:
@@ -49,12 +66,27 @@ def decode_plane(data: bytes, height: int, width: int) -> np.ndarray:
     Raises:
         FormatError: the bytes are not those of such a plane.
     """
-    if not data or data[0] >= len(_PREDICTORS):
+    if not data or data[0] > _WEBP:
         raise FormatError("plane has no known predictor; the file is damaged")
+    if data[0] == _WEBP:
+        return _decode_webp(data[1:], height, width)
     plane = decode_bytes(data[1:], height * width).reshape(height, width)
     for axis in _PREDICTORS[data[0]]:
         plane = np.cumsum(plane, axis=axis, dtype=np.uint8)
     return plane
+
+
+def _decode_webp(data: bytes, height: int, width: int) -> np.ndarray:
+    """Returns the green of a WebP file, if it has the expected size."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
+            if image.size == (width, height):
+                # An array of its own: a view of Pillow's cannot be written to.
+                return np.array(image.convert("RGB").getchannel("G"))
+            size = f"{image.width}x{image.height}"
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise FormatError("plane is no WebP picture; the file is damaged") from error
+    raise FormatError(f"plane is {size}; expected {width}x{height}")
 
 
 def _predict(plane: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
