@@ -1,6 +1,6 @@
 """The README's picture: a crop of the fixture as codax and as JPEG at equal bytes.
 
-python tools/readme_picture.py OUT
+python tools/readme_picture.py OUT.webp
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
         pictures.append(decoded)
         captions.append(f"{name}, {size} bytes, {quality:.2f} dB")
     side_by_side([p.crop(CROP) for p in pictures], captions).save(
-        args.out, optimize=True
+        args.out, lossless=True
     )
     print("; ".join(captions))
 
