@@ -74,8 +74,8 @@ def _accept(head: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     """Writes a picture with the keywords that were given to `Image.save`."""
     given = image.encoderinfo  # type: ignore[attr-defined]
-    usual = cards.lossless_card if given.get("lossless") else cards.default_card
-    model = given.get("model") or usual().name
+    lossless = bool(given.get("lossless"))
+    model = given.get("model") or cards.default_card(lossless=lossless).name
     options = {key: given[key] for key in _OPTIONS if key in given}
     file.write(files.encode_image(_codec(str(model)), image, **options))
 

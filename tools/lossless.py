@@ -21,7 +21,7 @@ from PIL import Image
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs.cards import lossless_card
+from codax.codecs.cards import default_card
 
 Pair = tuple[Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]
 
@@ -49,7 +49,7 @@ def main() -> None:
     if not pictures:
         sys.exit(f"lossless.py: no PNG, WebP or PPM in {given.folder}")
     prepare_jax()
-    codec = codax.load(given.model or lossless_card().name)
+    codec = codax.load(given.model or default_card(lossless=True).name)
     codecs: dict[str, Pair] = {
         codec.name: (codec.encode, lambda data: np.asarray(codec.decode(data))),
         "JPEG XL, effort 7": (

@@ -86,8 +86,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json and jobs[0].target == STREAM:
         raise UsageError("--json and -o - would both write to stdout")
     try:
-        usual = cards.lossless_card if args.lossless else cards.default_card
-        card = cards.find_card(args.model) if args.model else usual()
+        card = (
+            cards.find_card(args.model)
+            if args.model
+            else cards.default_card(lossless=args.lossless)
+        )
     except ModelError as error:
         raise UsageError(str(error)) from error
     if args.lossless and not card.lossless:

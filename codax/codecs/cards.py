@@ -23,7 +23,6 @@ __all__ = [
     "find_by_hash",
     "find_card",
     "list_cards",
-    "lossless_card",
     "read_card",
 ]
 
@@ -133,31 +132,24 @@ def list_cards() -> list[Card]:
     return sorted(cards.values(), key=lambda card: (not card.default, card.name))
 
 
-def default_card() -> Card:
+def default_card(*, lossless: bool = False) -> Card:
     """Returns the card of the codec that is used when none is named.
 
-    Raises:
-        ModelError: no codec ships with this installation.
-    """
-    cards = list_cards()
-    if not cards:
-        raise ModelError("no trained codec is installed; name one with --model PATH")
-    return cards[0]
-
-
-def lossless_card() -> Card:
-    """Returns the card of the codec that `--lossless` uses: the newest there is.
+    Args:
+        lossless: the newest codec without loss instead.
 
     Raises:
-        ModelError: no lossless codec ships with this installation.
+        ModelError: no such codec ships with this installation.
     """
-    found = [card for card in list_cards() if card.lossless]
-    if not found:
+    found = [card for card in list_cards() if card.lossless or not lossless]
+    if not found and lossless:
         raise ModelError(
             "no lossless codec is installed; name one with --model PATH, or give a "
             "quality up to 100"
         )
-    return max(found, key=lambda card: card.version)
+    if not found:
+        raise ModelError("no trained codec is installed; name one with --model PATH")
+    return max(found, key=lambda card: card.version) if lossless else found[0]
 
 
 def find_card(name: str) -> Card:

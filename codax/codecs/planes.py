@@ -1,10 +1,10 @@
-"""Lossless coding of one 8-bit plane, used for alpha: a reversible predictor and the
-range coder, or a lossless WebP picture, whichever takes fewer bytes.
+"""Lossless coding of one 8-bit plane, used for alpha.
 
-The predictors are whole-array operations modulo 256, whose inverse is a cumulative sum:
-they take a plane of any size, and next to nothing for plain ones. WebP finds what repeats
-in masks, such as letters, where the learned lossless codec, made for photographs, takes
-2 to 20 times the bytes.
+A reversible predictor and the range coder, or a lossless WebP picture, whichever takes
+fewer bytes. The predictors are whole-array operations modulo 256, whose inverse is a
+cumulative sum: they take a plane of any size, and next to nothing for plain ones. WebP
+finds what repeats in masks, such as letters, where the learned lossless codec, made for
+photographs, takes several times the bytes.
 
 Source: the predictors none, left and up are those of PNG (ISO/IEC 15948, section 9);
 the fourth is the difference in both directions, which a cumulative sum inverts. WebP:
