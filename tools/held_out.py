@@ -1,0 +1,94 @@
+"""Compares runs on the held-out pictures: what a change of training is worth.
+
+    python tools/held_out.py RUN... [--pictures N]
+
+The first run is what the others are compared with. Bits are those of the smooth
+estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
+since a run with `exact=false` has a prior in float, which no file can carry. A run of
+one quality (`quality=Q`) is compared at its own PSNR.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+
+from codax.cli.runtime import prepare_jax
+from codax.codecs.families import family
+from codax.codecs.trees import unflatten_like
+from codax.evaluation.bdrate import bd_rate
+from codax.evaluation.curves import Curve
+from codax.evaluation.metrics import psnr
+from codax.train.config import TrainConfig, read_run
+from codax.train.folders import centre_crops, run_pictures
+from codax.train.state import load_state
+
+QUALITIES = tuple(range(5, 100, 10))
+SIDE = 512
+
+
+def networks(run: Path, config: TrainConfig):
+    """The networks of a run with its averaged weights."""
+    model = family(config.codec).networks(config.model, rngs=nnx.Rngs(0))
+    graph, params, fixed = nnx.split(model, nnx.Param, ...)
+    tree = {"ema": params, "fixed": fixed}
+    tree = unflatten_like(tree, load_state(run / "weights.npz"))
+    return nnx.merge(graph, tree["ema"], tree["fixed"])
+
+
+def curve(run: Path, config: TrainConfig, pictures: list[np.ndarray]) -> Curve:
+    """Mean bits per pixel and PSNR, at several qualities or the run's own."""
+    model = networks(run, config)
+
+    @jax.jit
+    def forward(x, quality):
+        bits, decoded, _ = model.forward(x, quality, None, exact=config.exact)
+        return sum(bits.values()), decoded
+
+    fixed = config.quality >= 0
+    bpp, db = [], []
+    for steps in [config.quality] if fixed else [2 * q for q in QUALITIES]:
+        rates, quality = [], []
+        for rgb in pictures:
+            x = rgb[None].astype(np.float32)
+            bits, decoded = forward(x, np.array([steps], np.int32))
+            seen = np.clip(np.round(np.asarray(decoded[0])), 0, 255).astype(np.uint8)
+            rates.append(float(bits[0]) / (rgb.shape[0] * rgb.shape[1]))
+            quality.append(psnr(rgb, seen))
+        bpp.append(float(np.mean(rates)))
+        db.append(float(np.mean(quality)))
+    return Curve(name=run.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
+
+
+def change(anchor: Curve, test: Curve) -> str:
+    """Bits of the test's at the anchor's PSNR, in percent more."""
+    if len(test.bpp) > 1:
+        return str(bd_rate(anchor, test))
+    usual = np.exp(np.interp(test.db[0], anchor.db, np.log(anchor.bpp)))
+    return f"{100 * (test.bpp[0] / usual - 1):+.1f} % at {test.db[0]:.2f} dB"
+
+
+def main() -> None:
+    """Prints a line for each run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--pictures", type=int, default=24)
+    given = parser.parse_args()
+    prepare_jax()
+    configs = [read_run(run) for run in given.runs]
+    _, held_out = run_pictures(configs[0])
+    pictures = centre_crops(held_out, given.pictures, SIDE)
+    anchor = None
+    for run, config in zip(given.runs, configs, strict=True):
+        found = curve(run, config, pictures)
+        anchor = anchor or found
+        points = " ".join(
+            f"{b:.3f}/{d:.2f}" for b, d in zip(found.bpp, found.db, strict=True)
+        )
+        print(f"{run.name}: {change(anchor, found)}  ({points})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
