@@ -23,6 +23,8 @@ CHECKED = (0.2, 0.5, 0.8)
 """Where, on the way from the lowest quality to the highest, the estimate is compared
 with files."""
 LEAST_WEIGHT = 1e-6
+LAYER_BITS, LINEAR_BITS = 7, 11
+"""Beside the sign, of the largest weight of an output."""
 LICENCE = "Apache-2.0; for the training pictures' terms see ATTRIBUTION.md"
 
 
@@ -78,20 +80,25 @@ def export_run(
 
 
 def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A run's arrays with the large layers of its transforms at 8 bits a weight.
+    """A run's arrays with the matrices of its transforms on coarser grids.
 
-    Each output's weights are rounded to multiples of a power of two, 128 of which hold
-    the largest: float16 still, but gzip packs them into little more than a byte. The
-    linear transforms stay as they are, and so does the prior, which has its own grid.
+    Each output's weights are rounded to multiples of a power of two, so many of which
+    hold the largest: 128 in the networks' large layers, 2048 in the linear transforms,
+    whose errors go into every pixel. They are float16 still, but gzip packs them into
+    little more than a byte, and into 12 bits. The prior stays: it has its own grid.
 
     Args:
         arrays: `ema/...` and others, as `weights.npz` holds them.
     """
     found = dict(arrays)
     for path, value in arrays.items():
-        if large_layer(path, value) and not path.startswith("ema/prior/"):
+        if path.startswith("ema/prior/"):
+            continue
+        linear = path.startswith("ema/") and path.endswith("/klt")
+        if linear or large_layer(path, value):
             top = np.maximum(np.abs(value).max(-2, keepdims=True), LEAST_WEIGHT)
-            step = 2.0 ** (np.ceil(np.log2(top)) - 7)
+            bits = LINEAR_BITS if linear else LAYER_BITS
+            step = 2.0 ** (np.ceil(np.log2(top)) - bits)
             found[path] = (np.round(value / step) * step).astype(value.dtype)
     return found
 

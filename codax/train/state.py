@@ -26,9 +26,11 @@ __all__ = [
 ]
 
 SCALE = "#scale"
-"""Ends the name of the scales of an array of 8 bits in a trunk file."""
+"""Ends the name of the scales of an array of few bits in a trunk file."""
 LARGE = 4096
 """Elements of a layer from which it is stored so."""
+TRUNK_STEPS = 31
+"""Steps to the largest weight of an output there: 6 bits with the sign."""
 COUNTERS = ("step", "seconds", "pixels")
 TRANSFORMS = ("g_a", "g_s")
 """What other weights must have to be started from."""
@@ -65,10 +67,10 @@ def save_trunk(
 ) -> None:
     """Writes what the next hours of training need of a run, on any machine.
 
-    The averaged weights, layers as 8 bits with a scale for each output, what is small
-    and the linear transforms as float16 (the optimiser rebuilds itself in a few hundred
-    steps, and its first ones move weights further than that); constants as float32; the
-    counters `step`, `seconds` and `pixels` (megapixels seen).
+    The averaged weights, layers as 6 bits with a scale for each output, what is small
+    and the linear transforms as float16; constants as float32; the counters `step`,
+    `seconds` and `pixels` (megapixels seen). The optimiser rebuilds itself in a few
+    hundred steps, and weights move some ten times as far in a thousand as 6 bits do.
 
     Args:
         path: the file, usually `checkpoints/trunk/CODEC-PRESET.npz`; replaced in place.
@@ -89,7 +91,7 @@ def save_trunk(
                 raise ModelError(f"trunk: {name} does not fit into float16")
             if compact and large_layer(name, value):
                 value = np.asarray(value, np.float32)
-                scale = np.abs(value).max(-2, keepdims=True) / 127 + 1e-12
+                scale = np.abs(value).max(-2, keepdims=True) / TRUNK_STEPS + 1e-12
                 kept[name] = np.round(value / scale).astype(np.int8)
                 kept[name + SCALE] = scale
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,7 @@ def save_trunk(
 
 
 def large_layer(name: str, value: np.ndarray) -> bool:
-    """Whether an array of a run is an averaged kernel that 8 bits a weight are for."""
+    """Whether an array of a run is an averaged kernel that few bits suffice for."""
     kernel = name.startswith("ema/") and name.endswith("/kernel")
     return kernel and value.size >= LARGE
 
