@@ -311,6 +311,8 @@ class _Runner:
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
         step = self.reported = int(state["step"])
+        if branch and box.steps is None:
+            state = self._compile_branch(state, batch, size)
         if branch:
             box.begin_branch(step)
         crops = self._crops(batch, size, step)
@@ -347,6 +349,24 @@ class _Runner:
         if branch and not self.stop and self.watch:
             self.watch(self.trainer, state, phase)
         return state
+
+    def _compile_branch(self, state: State, batch: int, size: int) -> State:
+        """Compiles both programs of a branch in time, before its rate begins to fall.
+
+        Else the second would take its minute from the branch's last share, and the rate
+        would not reach zero. Steps of a copy of the state do it.
+        """
+        begin = time.monotonic()
+        k = self.trainer.config.steps_per_call
+        blank = (np.zeros((k, batch, size, size, 3), np.uint8),)
+        for hard in (False, True)[: 2 if self.trainer.config.hard else 1]:
+            copy = self.trainer.place(jax.tree.map(jnp.copy, state))
+            rates = jnp.zeros(k)
+            self.trainer.steps(copy, self.data or blank, rates, batch, size, hard)
+            self.compiled.add((k, batch, size, hard))
+        spent = time.monotonic() - begin
+        self.box.clock.add_whole(spent)
+        return state | {"seconds": state["seconds"] + spent}
 
     def _adapt(self, state: State, stage: str) -> State:
         """Lets the networks adapt to other crops each time, where they do."""
