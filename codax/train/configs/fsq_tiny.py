@@ -1,7 +1,7 @@
 """fsq-tiny: digits of bounded alphabets behind the transforms of the house.
 
     codax train fsq-tiny --init quadtree-tiny --minutes 25 -o runs/fsq
-    codax export runs/fsq fsq-tiny --share quadtree-tiny-v3
+    codax export runs/fsq fsq-tiny --share quadtree-tiny-v4
 
 The transforms stay those of `quadtree-tiny` and ship once.
 For the figures see RESULTS.md.

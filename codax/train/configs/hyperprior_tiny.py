@@ -1,7 +1,7 @@
 """hyperprior-tiny: the prior of `hyperprior` behind the flagship's transforms.
 
     codax train hyperprior-tiny --init quadtree-tiny --minutes 25 -o runs/tiny
-    codax export runs/tiny hyperprior-tiny --share quadtree-tiny-v3
+    codax export runs/tiny hyperprior-tiny --share quadtree-tiny-v4
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once.

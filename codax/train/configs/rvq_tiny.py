@@ -1,7 +1,7 @@
 """rvq-tiny: residual vector quantisation behind the transforms of the house.
 
     codax train rvq-tiny --init quadtree-tiny --minutes 25 -o runs/rvq
-    codax export runs/rvq rvq-tiny --share quadtree-tiny-v3
+    codax export runs/rvq rvq-tiny --share quadtree-tiny-v4
 
 The codes start from clusters of what each layer leaves; analysis stays as it is, so
 that they need not follow it. For the figures see RESULTS.md.
