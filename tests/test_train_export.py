@@ -284,6 +284,7 @@ def test_layers_are_rounded_to_a_grid_that_packs(tmp_path, monkeypatch):
         step = 2.0 ** (np.ceil(np.log2(np.maximum(top, 1e-6))) - bits)
         assert np.all(np.abs(found[path] - arrays[path]) <= step / 2)
         assert np.all(np.abs(found[path] / step) <= 2**bits)
+        assert not np.any(np.signbit(found[path]) & (found[path] == 0))
         assert np.array_equal(found[path].astype(np.float16), found[path])
         assert np.array_equal(found[path] / step, np.round(found[path] / step))
     again = rounded_layers(found)

@@ -99,7 +99,9 @@ def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             top = np.maximum(np.abs(value).max(-2, keepdims=True), LEAST_WEIGHT)
             bits = LINEAR_BITS if linear else LAYER_BITS
             step = 2.0 ** (np.ceil(np.log2(top)) - bits)
-            found[path] = (np.round(value / step) * step).astype(value.dtype)
+            # Zeros without a sign, as a step of training leaves them.
+            rounded = np.round(value / step) * step + 0.0
+            found[path] = rounded.astype(value.dtype)
     return found
 
 
