@@ -2,7 +2,8 @@
 
     codax train codax/train/configs/quadtree_tiny.py --minutes 60 -o runs/quadtree-tiny
 
-Figures of what an hour gives stand in the README ("how long must I train").
+Kodak against JPEG: 10 minutes on two cores give -31.6 %, an hour on one core -40.0 %,
+4.9 hours (`quadtree-tiny-v4`) -42.5 %.
 """
 
 from codax.codecs.quadtree import QuadtreeConfig
