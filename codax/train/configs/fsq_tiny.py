@@ -3,8 +3,8 @@
     codax train fsq-tiny --init quadtree-tiny --minutes 10 -o runs/fsq
     codax export runs/fsq fsq-tiny --share quadtree-tiny-v4
 
-The transforms stay those of `quadtree-tiny` and ship once. On one core this gave -44.6 %
-of JPEG's bits on Kodak, up to 34.2 dB.
+The transforms stay those of `quadtree-tiny` and ship once. On one core this gave
+-44.6 % of JPEG's bits on Kodak, up to 34.2 dB.
 """
 
 from codax.codecs.fsq import FsqConfig

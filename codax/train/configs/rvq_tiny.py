@@ -4,8 +4,8 @@
     codax export runs/rvq rvq-tiny --share quadtree-tiny-v4
 
 The codes start from clusters of what each layer leaves; analysis stays as it is, so
-that they need not follow it. On one core this gave -33.7 % of JPEG's bits on Kodak, from
-28.0 to 28.9 dB, where the range ends.
+that they need not follow it. On one core this gave -33.7 % of JPEG's bits on Kodak,
+from 28.0 to 28.9 dB, where the range ends.
 """
 
 from codax.codecs.rvq import RvqConfig
