@@ -1,4 +1,4 @@
-"""The README's picture: a crop of the fixture as codax and as JPEG at equal bytes.
+"""The README's picture: a crop of the fixture as codax and as JPEG of no fewer bytes.
 
 python tools/readme_picture.py OUT.webp
 """
@@ -19,16 +19,14 @@ CROP = (150, 120, 450, 420)
 QUALITY = 20
 
 
-def jpeg_within(picture: Image.Image, size: int) -> bytes:
-    """The best JPEG (4:2:0, optimised) of at most `size` bytes."""
-    best = b""
+def jpeg_beyond(picture: Image.Image, size: int) -> bytes:
+    """The smallest JPEG (4:2:0, optimised) of at least `size` bytes."""
     for quality in range(1, 96):
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality, optimize=True)
-        if len(buffer.getvalue()) > size:
+        if len(buffer.getvalue()) >= size:
             break
-        best = buffer.getvalue()
-    return best
+    return buffer.getvalue()
 
 
 def main() -> None:
@@ -39,7 +37,7 @@ def main() -> None:
     picture = Image.open(FIXTURE).convert("RGB")
     codec = codax.load("quadtree-tiny")
     data = codec.encode(picture, quality=QUALITY)
-    jpeg = jpeg_within(picture, len(data))
+    jpeg = jpeg_beyond(picture, len(data))
     pictures, captions = [picture], ["original"]
     for name, size, decoded in (
         ("codax", len(data), codec.decode(data)),
