@@ -17,7 +17,7 @@ from flax import nnx
 
 from codax.cli.runtime import prepare_jax
 from codax.codecs.families import family
-from codax.codecs.trees import unflatten_like
+from codax.codecs.trees import abstract_model, fill_model
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
@@ -31,11 +31,13 @@ SIDE = 512
 
 def networks(run: Path, config: TrainConfig):
     """The networks of a run with its averaged weights."""
-    model = family(config.codec).networks(config.model, rngs=nnx.Rngs(0))
-    graph, params, fixed = nnx.split(model, nnx.Param, ...)
-    tree = {"ema": params, "fixed": fixed}
-    tree = unflatten_like(tree, load_state(run / "weights.npz"))
-    return nnx.merge(graph, tree["ema"], tree["fixed"])
+    graph, shapes = abstract_model(family(config.codec).networks, config.model)
+    arrays = {
+        path.partition("/")[2]: value
+        for path, value in load_state(run / "weights.npz").items()
+        if path.startswith(("ema/", "fixed/"))
+    }
+    return nnx.merge(graph, fill_model(shapes, arrays))
 
 
 def curve(run: Path, config: TrainConfig, pictures: list[np.ndarray]) -> Curve:

@@ -141,15 +141,16 @@ def default_card(*, lossless: bool = False) -> Card:
     Raises:
         ModelError: no such codec ships with this installation.
     """
-    found = [card for card in list_cards() if card.lossless or not lossless]
-    if not found and lossless:
-        raise ModelError(
-            "no lossless codec is installed; name one with --model PATH, or give a "
-            "quality up to 100"
-        )
+    found, kind, otherwise = list_cards(), "trained", ""
+    if lossless:
+        found = [card for card in found if card.lossless]
+        found.sort(key=lambda card: card.version, reverse=True)
+        kind, otherwise = "lossless", ", or give a quality up to 100"
     if not found:
-        raise ModelError("no trained codec is installed; name one with --model PATH")
-    return max(found, key=lambda card: card.version) if lossless else found[0]
+        raise ModelError(
+            f"no {kind} codec is installed; name one with --model PATH{otherwise}"
+        )
+    return found[0]
 
 
 def find_card(name: str) -> Card:

@@ -357,9 +357,10 @@ class _Runner:
         would not reach zero. Steps of a copy of the state do it.
         """
         begin = time.monotonic()
-        k = self.trainer.config.steps_per_call
+        config = self.trainer.config
+        k = config.steps_per_call
         blank = (np.zeros((k, batch, size, size, 3), np.uint8),)
-        for hard in (False, True)[: 2 if self.trainer.config.hard else 1]:
+        for hard in (False, True) if config.hard else (False,):
             copy = self.trainer.place(jax.tree.map(jnp.copy, state))
             rates = jnp.zeros(k)
             self.trainer.steps(copy, self.data or blank, rates, batch, size, hard)

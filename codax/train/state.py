@@ -70,7 +70,7 @@ def save_trunk(
     The averaged weights, layers as 6 bits with a scale for each output, what is small
     and the linear transforms as float16; constants as float32; the counters `step`,
     `seconds` and `pixels` (megapixels seen). The optimiser rebuilds itself in a few
-    hundred steps, and weights move some ten times as far in a thousand as 6 bits do.
+    hundred steps, and its first ones move weights further than the 6 bits do.
 
     Args:
         path: the file, usually `checkpoints/trunk/CODEC-PRESET.npz`; replaced in place.
