@@ -19,7 +19,8 @@ from codax.errors import CodaxError, ConfigError
 from codax.train import loop
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
-from codax.train.loop import MOST_BAD_STEPS, Stopped, _Box, _Clock, train
+from codax.train.loop import MOST_BAD_STEPS, Stopped, train
+from codax.train.schedule import Box, Clock
 from codax.train.start import start_networks
 from codax.train.state import load_state
 from codax.train.trainer import Trainer
@@ -269,7 +270,7 @@ def test_compiling_is_done_before_the_rate_falls(tmp_path, resident, monkeypatch
 
 
 def test_a_stopped_process_does_not_burn_its_schedule():
-    clock = _Clock()
+    clock = Clock()
     for _ in range(10):
         clock.add(1.0)
     clock.add(1000.0)
@@ -281,7 +282,7 @@ def test_a_stopped_process_does_not_burn_its_schedule():
 def test_a_resumed_branch_in_time_goes_on_where_it_was():
     config = config_of()
     branch = {"branch_start": np.int64(80), "branch_share": np.float64(0.5)}
-    box = _Box(config, 10.0, None, 0, branch)
+    box = Box(config, 10.0, None, 0, branch)
     box.begin_branch(90)
     assert box.share(90) == 0.5
     box.clock.add_whole(300.0)
