@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from codax.errors import ConfigError
-from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.autoencoder import Analysis, Synthesis, TransformWidths
 from codax.transforms.fronts import join_coarse, join_fine, octaves, split
 from codax.transforms.klt import block_order, fit_groups
 
@@ -78,3 +79,29 @@ def test_each_group_gets_a_transform_of_its_own():
 def test_an_unknown_front_is_refused():
     with pytest.raises(ConfigError, match="front: got 'fourier'"):
         TransformWidths(front="fourier")
+
+
+def test_without_a_side_path_the_networks_are_all_there_is():
+    widths = TransformWidths(
+        latents=32,
+        fine=16,
+        coarse=16,
+        analysis_fine=1,
+        synthesis_fine=1,
+        side_path=False,
+    )
+    analysis = Analysis(widths, rngs=nnx.Rngs(0))
+    synthesis = Synthesis(widths, rngs=nnx.Rngs(1))
+
+    def there_and_back(matrix):
+        analysis.klt[...], synthesis.klt[...] = matrix, matrix.T
+        quality = jnp.full((1,), 100, jnp.int32)
+        y = jax.jit(lambda x: analysis(x, quality))(PICTURE + 128)
+        return y, jax.jit(lambda y: synthesis(y, quality))(y)
+
+    matrix = np.random.default_rng(1).normal(0, 1, (768, 32)).astype(np.float32)
+    for found, without in zip(
+        there_and_back(matrix), there_and_back(0 * matrix), strict=True
+    ):
+        assert np.array_equal(found, without)
+        assert np.std(found) > 0.1

@@ -12,6 +12,7 @@ from flax import nnx
 
 from codax.codecs.order import rate
 from codax.transforms.autoencoder import (
+    PIXEL_SCALE,
     Analysis,
     HyperAnalysis,
     ResidualPrediction,
@@ -103,6 +104,8 @@ class Autoencoder(nnx.Module):
             counts = self.octaves or (latents,)
             matrix, std = fit_groups(bands.reshape(-1, 768), groups, counts)
             back = matrix.T
+        if not self.g_a.side_path:
+            std = np.full_like(std, 1.0 / PIXEL_SCALE)
         self.set_transform_coder(colour, matrix, back, std)
 
     def set_transform_coder(

@@ -43,6 +43,7 @@ from codax.transforms.layers import (
 )
 
 __all__ = [
+    "PIXEL_SCALE",
     "QUALITY_ANCHORS",
     "Analysis",
     "HyperAnalysis",
@@ -59,6 +60,8 @@ LATENT_HEAD, PIXEL_HEAD = 0.25, 2.0
 """Latent steps and pixel levels in a unit of the last layers. A step of the optimiser
 moves a weight by some 0.003; in larger units it would move the output by more than it
 is worth, and the networks learn to switch themselves off."""
+ALONE_HEAD = 16.0
+"""Pixel levels in a unit without linear transforms: a start of a picture's spread."""
 LMBDA_LOW, LMBDA_HIGH = 0.0008, 0.25
 
 
@@ -116,6 +119,9 @@ class TransformWidths:
     linear_heads: bool = True
     """The last layers read the features as they are, in the units above. False, as in
     weights before `quadtree-tiny-v3`: behind an activation, in which they died."""
+    side_path: bool = True
+    """The linear transforms beside the networks. False, to measure what they are worth:
+    networks alone, from a random start."""
 
     def __post_init__(self) -> None:
         """Checks the front."""
@@ -191,8 +197,10 @@ class Analysis(nnx.Module):
         self.coarse_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
-        self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=0.0)
+        start = 0.0 if widths.side_path else 1.0
+        self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=start)
         self.front, self.linear_heads = widths.front, widths.linear_heads
+        self.side_path = widths.side_path
 
     def __call__(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -217,6 +225,8 @@ class Analysis(nnx.Module):
         f = self.coarse(self.down(space_to_depth(f, 2)), extent)
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.coarse_quality[...], quality))
+        if not self.side_path:
+            return change / PIXEL_SCALE * self.gain(quality)
         unit = LATENT_HEAD if self.linear_heads else 1.0
         return linear * self.gain(quality) + change * unit
 
@@ -240,8 +250,10 @@ class Synthesis(nnx.Module):
         self.fine_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
-        self.leave = Dense(widths.fine, 192, rngs=rngs, gain=0.0)
+        start = 0.0 if widths.side_path else 1.0
+        self.leave = Dense(widths.fine, 192, rngs=rngs, gain=start)
         self.front, self.linear_heads = widths.front, widths.linear_heads
+        self.side_path = widths.side_path
 
     def __call__(
         self, y: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -259,6 +271,8 @@ class Synthesis(nnx.Module):
         unscaled = y / self.gain(quality)
         linear = pointwise(unscaled, self.klt[...])
         linear = join_coarse(linear, self.front, extent)
+        if not self.side_path:
+            linear = jnp.zeros_like(linear)
         f = self.enter(unscaled / self.std[...])
         f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
         f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
@@ -266,6 +280,7 @@ class Synthesis(nnx.Module):
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.fine_quality[...], quality))
         unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
+        unit = unit if self.side_path else ALONE_HEAD
         picture = join_fine(linear + change * unit, self.front, extent)
         return picture + self.mean[...]
 
