@@ -39,6 +39,16 @@ def test_small_sides_take_the_smallest_bucket():
     assert [spans(side, 8)[0].size for side in (1, 8, 9, 33, 64)] == [8, 8, 16, 48, 64]
 
 
+def test_large_sides_take_the_bucket_that_wastes_least():
+    def sides(side, halo):
+        return [tile.size for tile in spans(side, halo)]
+
+    assert sides(85, 4) == [48, 48]  # two of 64 would hold 43 cells of nothing
+    assert sides(85, 8) == [64, 64]  # three of 48 are more
+    assert sides(120, 4) == [64, 64]
+    assert sides(128, 0) == [64, 64]
+
+
 @pytest.mark.parametrize(
     ("buckets", "message"),
     [

@@ -1,7 +1,7 @@
 """Few shapes for pictures of any size: buckets for small ones, tiles for large ones.
 
 A side of the grid at 1/16 that fits a bucket is padded up to it; a longer side is cut
-into tiles of the largest bucket that overlap by twice the halo. Tiles begin at
+into tiles that overlap by twice the halo, of the bucket that wastes least. Tiles begin at
 multiples of 4, so that coarser grids (1/32, 1/64) line up. Because the exact networks
 are local and obey the edge rule, their results do not depend on any of this.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
         if side <= bucket:
             return [Span(0, bucket, 0, side)]
     check_buckets(buckets, halo)
-    size = buckets[-1]
+    size = _cheapest(side, halo, buckets)
     stride = size - 2 * halo
     tiles: list[Span] = []
     begin = 0
@@ -88,6 +89,20 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
             return [*tiles, Span(begin, size, low, side)]
         tiles.append(Span(begin, size, low, begin + size - halo))
         begin += stride
+
+
+def _cheapest(side: int, halo: int, buckets: tuple[int, ...]) -> int:
+    """The large bucket whose tiles have the fewest cells in all; of equals, the largest.
+
+    Buckets below half of the largest make calls that are not worth their while.
+    """
+    least = max(2 * halo + 4, buckets[-1] / 2)
+    able = [bucket for bucket in buckets if bucket >= least]
+
+    def cells(size: int) -> int:
+        return size * (1 + ceil((side - size) / (size - 2 * halo)))
+
+    return min(reversed(able), key=cells)
 
 
 def _window(
