@@ -1,9 +1,9 @@
 """Few shapes for pictures of any size: buckets for small ones, tiles for large ones.
 
 A side of the grid at 1/16 that fits a bucket is padded up to it; a longer side is cut
-into tiles that overlap by twice the halo, of the bucket that wastes least. Tiles begin at
-multiples of 4, so that coarser grids (1/32, 1/64) line up. Because the exact networks
-are local and obey the edge rule, their results do not depend on any of this.
+into tiles that overlap by twice the halo, of the bucket that wastes least. Tiles begin
+at multiples of 4, so that coarser grids (1/32, 1/64) line up. Because the exact
+networks are local and obey the edge rule, their results do not depend on any of this.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
 
 
 def _cheapest(side: int, halo: int, buckets: tuple[int, ...]) -> int:
-    """The large bucket whose tiles have the fewest cells in all; of equals, the largest.
+    """The large bucket whose tiles have the fewest cells; of equals, the largest.
 
     Buckets below half of the largest make calls that are not worth their while.
     """
