@@ -1,5 +1,6 @@
 """Trunk files, weights to start from, and the facts of a card."""
 
+import dataclasses
 import functools
 import gzip
 import json
@@ -183,6 +184,38 @@ def test_of_another_family_the_transforms_are_taken(tmp_path):
     for name, value in found.items():
         source = own if name.startswith("prior/y_density") else given
         np.testing.assert_array_equal(value, source[name])
+
+
+def test_deeper_transforms_begin_where_shallower_ones_stopped():
+    config = config_of("factorized")
+    widths = dataclasses.replace(config.model.transforms, synthesis_fine=3)
+    model = dataclasses.replace(config.model, transforms=widths)
+    shallow, deep = (
+        Trainer(c, FAMILIES["factorized"].networks(c.model, rngs=nnx.Rngs(1)))
+        for c in (config, dataclasses.replace(config, model=model))
+    )
+    random = np.random.default_rng(0)
+    fresh = shallow.initial_state()
+    arrays = {
+        name: random.normal(0, 0.1, value.shape).astype(np.float32)
+        for name, value in flatten({k: fresh[k] for k in ("ema", "fixed")}).items()
+    }
+    said = []
+    before = join_initial(fresh, arrays, pytest.fail)
+    after = join_initial(deep.initial_state(), arrays, said.append)
+    assert [line.split()[0] for line in said] == [
+        "g_s/fine/block1",
+        "g_s/fine/block2",
+    ]
+    x = random.uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    quality = np.array([100], np.int32)
+    decoded = []
+    for trainer, state in ((shallow, before), (deep, after)):
+        networks = trainer.model(state["ema"], state["fixed"])
+        decoded.append(networks.g_s(networks.g_a(x, quality), quality))
+    np.testing.assert_array_equal(*decoded)
+    with pytest.raises(ModelError, match="g_s/fine/block1 is in the weights to start"):
+        join_initial(fresh, flatten({"ema": after["ema"]}), pytest.fail)
 
 
 def test_other_widths_are_refused(tmp_path):

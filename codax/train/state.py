@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,10 @@ def join_initial(
 ) -> dict[str, Any]:
     """Puts other weights into a fresh state; the optimiser starts anew.
 
-    The transforms must fit. What else fits (hyper-analysis, networks of the prior) is
-    taken too; what does not, since it comes from a codec of another family, starts
-    afresh.
+    The transforms must fit, but may have more blocks: those that the weights lack start
+    as the identity, so that deeper networks begin where shallower ones stopped. What
+    else fits (hyper-analysis, networks of the prior) is taken too; what does not, since
+    it comes from a codec of another family, starts afresh.
 
     Args:
         state: see `Trainer.initial_state`.
@@ -168,9 +169,19 @@ def join_initial(
         The state, its counters going on from those of `initial`.
 
     Raises:
-        ModelError: a transform is missing or has other widths.
+        ModelError: a transform is missing, has other widths or fewer blocks.
     """
     own = flatten({"ema": state["ema"], "fixed": state["fixed"]})
+    lost = sorted(_blocks(initial) - _blocks(own))
+    if lost:
+        raise ModelError(f"{lost[0]} is in the weights to start from, but not here")
+    new = _blocks(own) - _blocks(initial)
+    for name in sorted(new):
+        say(f"{name} is not in the weights to start from: it starts as the identity")
+    added = {name: value for name, value in own.items() if _blocks([name]) & new}
+    for name, value in added.items():
+        if name.endswith(("/leave/kernel", "/narrow/kernel")):
+            added[name] = np.zeros_like(value)
     part = {name: _part(name) for name in own}
     fresh = {
         part[name]
@@ -181,13 +192,23 @@ def join_initial(
         say(f"{name} is not in the weights to start from, or differs: it starts afresh")
     kept = {name: value for name, value in own.items() if part[name] in fresh}
     tree = {"ema": state["ema"], "fixed": state["fixed"]}
-    joined = unflatten_like(tree, {**initial, **kept})
+    joined = unflatten_like(tree, {**initial, **added, **kept})
     counters = {
         name: jnp.asarray(initial[name], state[name].dtype)
         for name in COUNTERS
         if name in initial
     }
     return state | joined | counters | {"params": joined["ema"]}
+
+
+def _blocks(names: Iterable[str]) -> set[str]:
+    """The transforms' blocks that arrays belong to, such as `g_s/fine/block4`."""
+    words = [name.split("/")[1:] for name in names]
+    return {
+        "/".join(w[:3])
+        for w in words
+        if len(w) > 3 and w[0] in TRANSFORMS and w[2].startswith("block")
+    }
 
 
 def _part(name: str) -> str:
