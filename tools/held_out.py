@@ -18,6 +18,7 @@ from flax import nnx
 from codax.cli.runtime import prepare_jax
 from codax.codecs.families import family
 from codax.codecs.trees import abstract_model, fill_model
+from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
@@ -79,11 +80,18 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     given = parser.parse_args()
     prepare_jax()
-    configs = [read_run(run) for run in given.runs]
+    try:
+        _compare(given.runs, given.pictures)
+    except CodaxError as error:
+        parser.error(str(error))
+
+
+def _compare(runs: list[Path], count: int) -> None:
+    configs = [read_run(run) for run in runs]
     _, held_out = run_pictures(configs[0])
-    pictures = centre_crops(held_out, given.pictures, SIDE)
+    pictures = centre_crops(held_out, count, SIDE)
     anchor = None
-    for run, config in zip(given.runs, configs, strict=True):
+    for run, config in zip(runs, configs, strict=True):
         found = curve(run, config, pictures)
         anchor = anchor or found
         points = " ".join(

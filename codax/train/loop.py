@@ -134,8 +134,7 @@ def train(
             state, _ = trainer.adapt(state, crops, "run" if whole else "start")
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.json").write_text(config.to_json())
-        # Copies: parts that share a buffer cannot both be given away to a step.
-        state = trainer.place(jax.tree.map(jnp.copy, state))
+        state = trainer.place_state(state)
         box = Box(config, minutes, steps, _first_step(state), branch)
         runner = _Runner(trainer, run, box, say, watch, stop)
         runner.use(resident, stream)
@@ -265,7 +264,7 @@ class _Runner:
         k = config.steps_per_call
         blank = (np.zeros((k, batch, size, size, 3), np.uint8),)
         for hard in (False, True) if config.hard else (False,):
-            copy = self.trainer.place(jax.tree.map(jnp.copy, state))
+            copy = self.trainer.place_state(state)
             rates = jnp.zeros(k)
             self.trainer.steps(copy, self.data or blank, rates, batch, size, hard)
             self.compiled.add((k, batch, size, hard))
@@ -281,8 +280,7 @@ class _Runner:
         seed = self.trainer.config.seed + 1 + int(state["step"])
         crops = sample_crops(self.resident, count, ADAPT_SIDE, seed)
         state, self.facts = self.trainer.adapt(state, crops, stage)
-        # Copies, as at the start.
-        return self.trainer.place(jax.tree.map(jnp.copy, state))
+        return self.trainer.place_state(state)
 
     def _crops(
         self, batch: int, size: int, step: int

@@ -110,6 +110,10 @@ class Trainer:
             return jax.tree.map(jnp.asarray, tree)
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
+    def place_state(self, state: State) -> State:
+        """Places copies: parts that share a buffer cannot both be given to a step."""
+        return self.place(jax.tree.map(jnp.copy, state))
+
     def _share_out(self, x: jax.Array) -> jax.Array:
         """Splits the first axis among the devices; the values stay the same."""
         if self.mesh is None:
