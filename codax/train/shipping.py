@@ -39,8 +39,8 @@ def export_run(
 ) -> Codec:
     """Writes the checkpoint folder of a run.
 
-    The transforms' layers are rounded, see `rounded_layers`, but for a run that shares
-    them with a checkpoint where they are not.
+    The transforms' layers are rounded, see `rounded_layers`. Those that were taken from
+    a checkpoint are so already, and stay what they are.
 
     Args:
         run: the run's folder, with `weights.npz`.
@@ -63,9 +63,7 @@ def export_run(
             "0 held-out pictures, expected at least 1 of 64x64 to check the estimate "
             "on; give --data DIR"
         )
-    arrays = load_state(run / "weights.npz")
-    if share is None:
-        arrays = rounded_layers(arrays)
+    arrays = rounded_layers(load_state(run / "weights.npz"))
     codec = codec_of(arrays, config)
     low, high = (2 * end for end in codec.qualities)
     checked = sorted({round(low + share * (high - low)) for share in CHECKED})
