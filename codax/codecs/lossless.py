@@ -75,10 +75,6 @@ class LosslessConfig:
     """Channels of the networks."""
     hidden: int = 48
     """Channels inside their blocks."""
-    carry: bool = True
-    """Whether a level sees the details and the features of the next coarser one, which
-    widens what it looks at twofold with each level. False, as in
-    `wavelet-lossless-tiny-v1`."""
 
     def __post_init__(self) -> None:
         """Checks what grids and tiles rely on."""
@@ -167,39 +163,22 @@ def _join_step(group: str, level: int, last: bool) -> Step:
     )
 
 
-def _surroundings(group: str, level: int, config: LosslessConfig) -> tuple[str, ...]:
-    """What the features of a level are made of: lows, details, what is carried."""
-    reads = [f"{group}_at{level}"]
-    if group == "chroma":
-        reads += [f"luma_at{level}", f"luma{level}"]
-    if config.carry and level < config.levels:
-        reads.append(f"{group}{level + 1}")
-        if level < config.split:
-            reads.append(f"{group}{level + 1}_features")
-    return tuple(reads)
-
-
-def _finer(x: jax.Array) -> jax.Array:
-    """Each value at the four positions that it has on the next finer grid."""
-    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+def _surroundings(group: str, level: int) -> tuple[str, ...]:
+    """What the features of a level are made of."""
+    if group == "luma":
+        return (f"luma_at{level}",)
+    return (f"chroma_at{level}", f"luma_at{level}", f"luma{level}")
 
 
 def _features(prior: LosslessPrior, group: str, level: int, known, extent, exact):
-    if group == "luma":
-        low, *carried = known
-        seen = [differences(low, extent, STAR)]
-    else:
-        own, luma, details, *carried = known
-        seen = [differences(low, extent, SQUARE) for low in (own, luma)]
-        seen.append(neighbourhood(details))
-    finer = [_finer(x) for x in carried]
-    seen += finer[:1]
+    offsets = STAR if group == "luma" else SQUARE
+    seen = [differences(low, extent, offsets) for low in known[:2]]
+    seen += [neighbourhood(details) for details in known[2:]]
     network = getattr(prior, f"{group}{level}_features")
-    features = finer[1] if len(finer) > 1 else None
-    return network(features, jnp.concatenate(seen, -1), extent, exact=exact)
+    return network(None, jnp.concatenate(seen, -1), extent, exact=exact)
 
 
-def _whole_level(group: str, level: int, config: LosslessConfig) -> Step:
+def _whole_level(group: str, level: int) -> Step:
     """A coarse level: its three bands in one step."""
     name = f"{group}{level}"
 
@@ -212,13 +191,13 @@ def _whole_level(group: str, level: int, config: LosslessConfig) -> Step:
     return Step(
         name=name,
         target=name,
-        reads=_surroundings(group, level, config),
+        reads=_surroundings(group, level),
         network=network,
         halo=_halo(2 + BandNetwork.reach, level),
     )
 
 
-def _split_level(group: str, level: int, config: LosslessConfig) -> tuple[Step, ...]:
+def _split_level(group: str, level: int) -> tuple[Step, ...]:
     """A fine level: its features, then three steps of fields."""
     name = f"{group}{level}"
 
@@ -239,7 +218,7 @@ def _split_level(group: str, level: int, config: LosslessConfig) -> tuple[Step, 
     derived = Step(
         name=f"{name}_features",
         target=f"{name}_features",
-        reads=_surroundings(group, level, config),
+        reads=_surroundings(group, level),
         network=features,
         coded=False,
         halo=_halo(2 + BandNetwork.reach, level),
@@ -260,18 +239,17 @@ def _split_level(group: str, level: int, config: LosslessConfig) -> tuple[Step, 
 
 
 @cache
-def _steps(config: LosslessConfig) -> tuple[Step, ...]:
+def _steps(levels: int, split: int) -> tuple[Step, ...]:
     """The coding order."""
     steps: list[Step] = []
-    levels = config.levels
     for group in GROUPS:
         steps.append(_low_step(group))
         for level in range(levels, 0, -1):
             steps.append(_join_step(group, level, last=level == levels))
-            if level > config.split:
-                steps.append(_whole_level(group, level, config))
+            if level > split:
+                steps.append(_whole_level(group, level))
             else:
-                steps += _split_level(group, level, config)
+                steps += _split_level(group, level)
     return tuple(steps)
 
 
@@ -280,7 +258,6 @@ class LosslessPrior(nnx.Module):
 
     def __init__(self, config: LosslessConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""
-        self.config = config
         self.levels, self.split = config.levels, config.split
         self.width = config.channels
         self.grid_shape = GridShape()
@@ -294,9 +271,7 @@ class LosslessPrior(nnx.Module):
                 seen = 3 * len(SQUARE) + 3 * len(CROSS)
             for level in range(1, self.levels + 1):
                 name = f"{group}{level}"
-                carried = 3 * c if config.carry and level < self.levels else 0
-                inputs = width if carried and level < self.split else 0
-                network = BandNetwork(inputs, seen + carried, width, hidden, rngs=rngs)
+                network = BandNetwork(0, seen, width, hidden, rngs=rngs)
                 setattr(self, f"{name}_features", network)
                 if level > self.split:
                     heads = BandHeads(width, 3 * c, phases=False, rngs=rngs)
@@ -312,7 +287,7 @@ class LosslessPrior(nnx.Module):
     @property
     def steps(self) -> tuple[Step, ...]:
         """The coding order."""
-        return _steps(self.config)
+        return _steps(self.levels, self.split)
 
     @property
     def sources(self) -> dict[str, Source]:
