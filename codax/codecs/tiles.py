@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
@@ -70,7 +69,8 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
         buckets: lengths that may be used, rising.
 
     Returns:
-        Tiles whose kept parts cover the side.
+        Tiles whose kept parts cover the side: one, or several of the large bucket that
+        has the fewest cells in all; of equals, of the largest.
 
     Raises:
         ConfigError: tiles are needed, and the largest bucket is no more than the halos.
@@ -79,8 +79,15 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
         if side <= bucket:
             return [Span(0, bucket, 0, side)]
     check_buckets(buckets, halo)
-    size = _cheapest(side, halo, buckets)
-    stride = size - 2 * halo
+    # Buckets below half of the largest make calls that are not worth their while.
+    least = max(2 * halo + 4, buckets[-1] / 2)
+    able = [bucket for bucket in reversed(buckets) if bucket >= least]
+    cuts = [_cut(side, halo, bucket) for bucket in able]
+    return min(cuts, key=lambda tiles: sum(tile.size for tile in tiles))
+
+
+def _cut(side: int, halo: int, size: int) -> list[Span]:
+    """Tiles of one size that cover a longer side."""
     tiles: list[Span] = []
     begin = 0
     while True:
@@ -88,21 +95,7 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
         if begin + size >= side:
             return [*tiles, Span(begin, size, low, side)]
         tiles.append(Span(begin, size, low, begin + size - halo))
-        begin += stride
-
-
-def _cheapest(side: int, halo: int, buckets: tuple[int, ...]) -> int:
-    """The large bucket whose tiles have the fewest cells; of equals, the largest.
-
-    Buckets below half of the largest make calls that are not worth their while.
-    """
-    least = max(2 * halo + 4, buckets[-1] / 2)
-    able = [bucket for bucket in buckets if bucket >= least]
-
-    def cells(size: int) -> int:
-        return size * (1 + ceil((side - size) / (size - 2 * halo)))
-
-    return min(reversed(able), key=cells)
+        begin += size - 2 * halo
 
 
 def _window(

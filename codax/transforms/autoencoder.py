@@ -130,6 +130,11 @@ class TransformWidths:
             raise ConfigError(f"front: got {self.front!r}, expected {known}")
 
     @property
+    def head_gain(self) -> float:
+        """At which the last layers start: nothing beside the linear transforms."""
+        return 0.0 if self.side_path else 1.0
+
+    @property
     def _reach(self) -> int:
         return REACH if self.front == "wavelet" else 0
 
@@ -197,8 +202,8 @@ class Analysis(nnx.Module):
         self.coarse_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
-        start = 0.0 if widths.side_path else 1.0
-        self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=start)
+        gain = widths.head_gain
+        self.leave = Dense(widths.coarse, widths.latents, rngs=rngs, gain=gain)
         self.front, self.linear_heads = widths.front, widths.linear_heads
         self.side_path = widths.side_path
 
@@ -250,8 +255,7 @@ class Synthesis(nnx.Module):
         self.fine_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
-        start = 0.0 if widths.side_path else 1.0
-        self.leave = Dense(widths.fine, 192, rngs=rngs, gain=start)
+        self.leave = Dense(widths.fine, 192, rngs=rngs, gain=widths.head_gain)
         self.front, self.linear_heads = widths.front, widths.linear_heads
         self.side_path = widths.side_path
 
@@ -280,7 +284,8 @@ class Synthesis(nnx.Module):
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.fine_quality[...], quality))
         unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
-        unit = unit if self.side_path else ALONE_HEAD
+        if not self.side_path:
+            unit = ALONE_HEAD
         picture = join_fine(linear + change * unit, self.front, extent)
         return picture + self.mean[...]
 
