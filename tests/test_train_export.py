@@ -25,6 +25,7 @@ from codax.codecs.weights import (
 from codax.errors import ConfigError, ModelError
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
+from codax.train.initial import join_initial, load_initial
 from codax.train.shipping import (
     export_run,
     next_version,
@@ -33,8 +34,6 @@ from codax.train.shipping import (
     set_default,
 )
 from codax.train.state import (
-    join_initial,
-    load_initial,
     load_state,
     load_trunk,
     save_state,

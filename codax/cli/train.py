@@ -101,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_jax(args.device)
     from codax.train.folders import run_pictures
+    from codax.train.initial import load_initial
     from codax.train.loop import Stopped, train
-    from codax.train.state import load_initial
     from codax.train.watch import Watcher
 
     config = _configuration(args, folder, report)

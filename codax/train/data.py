@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -214,9 +215,12 @@ def _read_cache(cache: Path, key: str) -> ResidentSet | None:
 
 
 def _write_cache(cache: Path, key: str, resident: ResidentSet) -> None:
-    """Writes beside the target and renames, so that no half file is ever read."""
+    """Writes beside the target and renames, so that no half file is ever read.
+
+    Each writer has its own file beside: several runs may start at once.
+    """
     cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(cache.name + ".part")
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.part")
     with temporary.open("wb") as file:
         np.savez(
             file,

@@ -37,10 +37,11 @@ from codax.codecs.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
+from codax.train.initial import join_initial
 from codax.train.schedule import Box
 from codax.train.soap import refresh_bases
 from codax.train.start import sample_crops, start_networks
-from codax.train.state import join_initial, load_state, save_state
+from codax.train.state import load_state, save_state
 from codax.train.trainer import State, Trainer
 
 __all__ = ["Stopped", "train"]
@@ -91,7 +92,7 @@ def train(
         steps: number of steps in all, branch included.
         resume: go on from the run's unfinished branch, else from its trunk.
         initial: arrays to start from instead of a transform coder, see
-            `codax.train.state.load_initial`.
+            `codax.train.initial.load_initial`.
         stream: pictures of the streaming set, when `config.stream`.
         watch: called every `config.watch` minutes with the state and the phase.
         say: takes progress lines; the default writes to stderr.

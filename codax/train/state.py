@@ -1,24 +1,21 @@
-"""Run states as flat npz files, trunk files, and weights to start from."""
+"""Run states as flat npz files, and trunk files."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from codax.codecs.trees import flatten, unflatten_like
-from codax.codecs.weights import read_checkpoint, unpack_weights
+from codax.codecs.trees import flatten
 from codax.errors import ModelError
 
 __all__ = [
-    "join_initial",
+    "COUNTERS",
     "large_layer",
-    "load_initial",
     "load_state",
     "load_trunk",
     "save_state",
@@ -32,8 +29,6 @@ LARGE = 4096
 TRUNK_STEPS = 31
 """Steps to the largest weight of an output there: 6 bits with the sign."""
 COUNTERS = ("step", "seconds", "pixels")
-TRANSFORMS = ("g_a", "g_s")
-"""What other weights must have to be started from."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -125,93 +120,3 @@ def load_trunk(path: Path) -> Arrays:
         if name + SCALE in scales:
             found[name] = found[name] * scales[name + SCALE]
     return found
-
-
-def load_initial(path: Path) -> Arrays:
-    """Reads weights to start a run from.
-
-    Args:
-        path: a checkpoint's folder, a trunk file, or a run's `weights.npz` or
-            `trunk.npz`.
-
-    Returns:
-        `ema/...` and `fixed/...` arrays, and the counters where the file has them.
-
-    Raises:
-        ModelError: the file or folder cannot be used.
-    """
-    if not path.is_dir():
-        return load_trunk(path)
-    packed, _ = read_checkpoint(path)
-    # A checkpoint does not say which arrays are constants: each may be asked for.
-    weights = unpack_weights(packed).items()
-    return {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
-
-
-def join_initial(
-    state: dict[str, Any],
-    initial: Mapping[str, np.ndarray],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Puts other weights into a fresh state; the optimiser starts anew.
-
-    The transforms must fit, but may have more blocks: those that the weights lack start
-    as the identity, so that deeper networks begin where shallower ones stopped. What
-    else fits (hyper-analysis, networks of the prior) is taken too; what does not, since
-    it comes from a codec of another family, starts afresh.
-
-    Args:
-        state: see `Trainer.initial_state`.
-        initial: see `load_initial`.
-        say: takes a line on what starts afresh.
-
-    Returns:
-        The state, its counters going on from those of `initial`.
-
-    Raises:
-        ModelError: a transform is missing, has other widths or fewer blocks.
-    """
-    own = flatten({"ema": state["ema"], "fixed": state["fixed"]})
-    lost = sorted(_blocks(initial) - _blocks(own))
-    if lost:
-        raise ModelError(f"{lost[0]} is in the weights to start from, but not here")
-    new = _blocks(own) - _blocks(initial)
-    for name in sorted(new):
-        say(f"{name} is not in the weights to start from: it starts as the identity")
-    added = {name: value for name, value in own.items() if _blocks([name]) & new}
-    for name, value in added.items():
-        if name.endswith(("/leave/kernel", "/narrow/kernel")):
-            added[name] = np.zeros_like(value)
-    part = {name: _part(name) for name in own}
-    fresh = {
-        part[name]
-        for name, value in own.items()
-        if name not in initial or initial[name].shape != value.shape
-    } - set(TRANSFORMS)
-    for name in sorted(fresh):
-        say(f"{name} is not in the weights to start from, or differs: it starts afresh")
-    kept = {name: value for name, value in own.items() if part[name] in fresh}
-    tree = {"ema": state["ema"], "fixed": state["fixed"]}
-    joined = unflatten_like(tree, {**initial, **added, **kept})
-    counters = {
-        name: jnp.asarray(initial[name], state[name].dtype)
-        for name in COUNTERS
-        if name in initial
-    }
-    return state | joined | counters | {"params": joined["ema"]}
-
-
-def _blocks(names: Iterable[str]) -> set[str]:
-    """The transforms' blocks that arrays belong to, such as `g_s/fine/block4`."""
-    words = [name.split("/")[1:] for name in names]
-    return {
-        "/".join(w[:3])
-        for w in words
-        if len(w) > 3 and w[0] in TRANSFORMS and w[2].startswith("block")
-    }
-
-
-def _part(name: str) -> str:
-    """The network that an array `ema/...` belongs to, such as `g_a`, `prior/hyper`."""
-    words = name.split("/")[1:]
-    return "/".join(words[:2] if words[0] == "prior" else words[:1])

@@ -1,9 +1,10 @@
-r"""quadtree-base: the flagship's larger preset, for an accelerator.
+r"""quadtree-base: the flagship's larger preset.
 
-    codax train quadtree-base --minutes 25 --set batch=64 --set steps_per_call=20 \
+    codax train quadtree-base --init checkpoints/trunk/quadtree-tiny.npz --minutes 60 \
         -o runs/quadtree-base
 
-Not trained yet: its hours are an accelerator's. `tools/gpu.py` has the whole plan.
+It begins as the `quadtree-tiny` that it starts from and has more channels and blocks to
+learn with. On a GPU add `--set batch=64 --set steps_per_call=20`, see `tools/gpu.py`.
 """
 
 from codax.codecs.quadtree import QuadtreeConfig
@@ -17,17 +18,11 @@ config = TrainConfig(
         transforms=TransformWidths(
             fine=160,
             coarse=256,
-            analysis_fine=4,
-            analysis_coarse=2,
-            synthesis_coarse=2,
-            synthesis_fine=6,
+            analysis_fine=5,
+            synthesis_fine=8,
         ),
-        side=96,
-        hyper=192,
-        middle=128,
         features=256,
         hidden=512,
-        blocks=3,
     ),
     data=("train", "train_extra"),
     held_out_of="train_extra",

@@ -1,0 +1,209 @@
+"""Weights to start from: taken as they are, or grown into larger networks.
+
+Deeper and wider networks begin where smaller ones stopped. A block that the weights
+lack starts as the identity. A channel that they lack starts as in any fresh network,
+but what the weights have does not read it: those entries of its readers are zero, and
+the first gradients fill them.
+
+Source: function-preserving growth, Chen, Goodfellow and Shlens 2016 (Net2Net); zero
+readers instead of copied channels are this project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from codax.codecs.trees import flatten, unflatten_like
+from codax.codecs.weights import read_checkpoint, unpack_weights
+from codax.errors import ModelError
+from codax.train.state import COUNTERS, load_trunk
+
+__all__ = ["join_initial", "load_initial"]
+
+TRANSFORMS = ("g_a", "g_s")
+"""What weights must have to be started from."""
+LINEAR = "ema/g_a/klt"
+"""The linear analysis: whether the latents are the same."""
+FEATURES = "ema/prior/hyper/quality"
+"""Its last axis is what an adaptor reads before it reads latents."""
+FOLDED_IN = ("g_a/down", "h_a/down1", "h_a/down2")
+"""Layers that read 2x2 cells folded into channels."""
+FOLDED_OUT = ("g_s/up", "prior/hyper/up1", "prior/hyper/up2")
+"""Layers whose channels are four parts; of the transforms `widen` too."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def load_initial(path: Path) -> Arrays:
+    """Reads weights to start a run from.
+
+    Args:
+        path: a checkpoint's folder, a trunk file, or a run's `weights.npz` or
+            `trunk.npz`.
+
+    Returns:
+        `ema/...` and `fixed/...` arrays, and the counters where the file has them.
+
+    Raises:
+        ModelError: the file or folder cannot be used.
+    """
+    if not path.is_dir():
+        return load_trunk(path)
+    packed, _ = read_checkpoint(path)
+    # A checkpoint does not say which arrays are constants: each may be asked for.
+    weights = unpack_weights(packed).items()
+    return {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
+
+
+def join_initial(
+    state: dict[str, Any],
+    initial: Mapping[str, np.ndarray],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Puts other weights into a fresh state; the optimiser starts anew.
+
+    The transforms must fit, but may be deeper and wider; so may the prior of the same
+    family. What else fits (hyper-analysis, networks of another family's prior) is taken
+    too; what does not starts afresh.
+
+    Args:
+        state: see `Trainer.initial_state`.
+        initial: see `load_initial`.
+        say: takes a line on what grows and what starts afresh.
+
+    Returns:
+        The state, its counters going on from those of `initial`.
+
+    Raises:
+        ModelError: a transform is missing, has fewer blocks or channels here, or other
+            latents.
+    """
+    tree = {"ema": state["ema"], "fixed": state["fixed"]}
+    own = flatten(tree)
+    growing: tuple[str, ...] = TRANSFORMS
+    if _prior(own) == _prior(initial):
+        growing += ("h_a", "prior")
+    lost = sorted(_blocks(initial, growing) - _blocks(own, growing))
+    if lost:
+        raise ModelError(f"{lost[0]} is in the weights to start from, but not here")
+    new = _blocks(own, growing) - _blocks(initial, growing)
+    for name in sorted(new):
+        say(f"{name} is not in the weights to start from: it starts as the identity")
+    known = dict(initial)
+    for name, value in own.items():
+        if _blocks([name], growing) & new:
+            last = name.split("/")[-2] in ("leave", "narrow")
+            known[name] = np.zeros_like(value) if last else value
+    wider = [
+        name
+        for name, value in own.items()
+        if name in known and name.split("/")[1] in growing
+        if _may_grow(name, known[name].shape, value.shape)
+    ]
+    if wider and _shape(own, LINEAR) == _shape(initial, LINEAR):
+        say(f"{len(wider)} arrays get more channels; what was there does not read them")
+        features = _shape(initial, FEATURES)[-1:] or (0,)
+        known |= {
+            name: _grown(name, known[name], own[name], *features) for name in wider
+        }
+    part = {name: _part(name) for name in own}
+    fresh = {
+        part[name]
+        for name, value in own.items()
+        if name not in known or known[name].shape != value.shape
+    } - set(TRANSFORMS)
+    for name in sorted(fresh):
+        say(f"{name} is not in the weights to start from, or differs: it starts afresh")
+    kept = {name: value for name, value in own.items() if part[name] in fresh}
+    joined = unflatten_like(tree, {**known, **kept})
+    counters = {
+        name: jnp.asarray(initial[name], state[name].dtype)
+        for name in COUNTERS
+        if name in initial
+    }
+    return state | joined | counters | {"params": joined["ema"]}
+
+
+def _shape(arrays: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
+    return arrays[name].shape if name in arrays else ()
+
+
+def _may_grow(name: str, small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array has more channels here, and all else is the same."""
+    if not name.startswith("ema/") or small == large or len(small) != len(large):
+        return False
+    axes = _channel_axes(name, len(small))
+    return all(
+        before == after or (i in axes and before < after)
+        for i, before, after in zip(range(-len(small), 0), small, large, strict=True)
+    )
+
+
+def _channel_axes(name: str, dimensions: int) -> tuple[int, ...]:
+    """Axes of channels: in and out of a layer; the last of all else."""
+    layer = name.endswith("/kernel") and "/spatial/" not in name
+    return (-2, -1) if layer and dimensions > 1 else (-1,)
+
+
+def _grown(
+    name: str, small: np.ndarray, large: np.ndarray, features: int
+) -> np.ndarray:
+    """A fresh array with a smaller one in it, whose channels read no other."""
+    layer = name.removeprefix("ema/").rpartition("/")[0]
+    axes = _channel_axes(name, small.ndim)
+    out = _places(small.shape[-1], large.shape[-1], _parts_out(layer))
+    grown = np.array(large)
+    if len(axes) == 1:
+        grown[..., out] = small
+        return grown
+    rows, wide = small.shape[-2], large.shape[-2]
+    if layer.startswith("prior/adaptor"):
+        latents = np.arange(wide - (rows - features), wide)
+        inside = np.concatenate([np.arange(features), latents])
+    else:
+        inside = _places(rows, wide, 4 if layer in FOLDED_IN else 1)
+    grown[..., out] = 0.0
+    grown[..., inside[:, None], out] = small
+    return grown
+
+
+def _parts_out(layer: str) -> int:
+    widens = layer.endswith("/widen") and not layer.startswith("prior/")
+    return 4 if widens or layer in FOLDED_OUT else 1
+
+
+def _places(small: int, large: int, parts: int) -> np.ndarray:
+    """Where channels lie among more of them: first in each of some equal parts."""
+    starts = np.arange(parts)[:, None] * (large // parts)
+    return (starts + np.arange(small // parts)).ravel()
+
+
+def _prior(names: Iterable[str]) -> set[str]:
+    """What a prior consists of, blocks counted once."""
+    words = [name.split("/")[1:] for name in names]
+    return {
+        "/".join(w for w in path if not w.startswith("block"))
+        for path in words
+        if path[:1] == ["prior"]
+    }
+
+
+def _blocks(names: Iterable[str], networks: tuple[str, ...]) -> set[str]:
+    """The blocks of networks that arrays belong to, such as `g_s/fine/block4`."""
+    words = [name.split("/")[1:] for name in names]
+    return {
+        "/".join(w[:3])
+        for w in words
+        if len(w) > 3 and w[0] in networks and w[2].startswith("block")
+    }
+
+
+def _part(name: str) -> str:
+    """The network that an array `ema/...` belongs to, such as `g_a`, `prior/hyper`."""
+    words = name.split("/")[1:]
+    return "/".join(words[:2] if words[0] == "prior" else words[:1])
