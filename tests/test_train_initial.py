@@ -28,12 +28,16 @@ def wider(name: str, **fields):
 
 
 def random_networks(name: str, config, seed: int):
-    """The graph of networks, and weights drawn at random."""
+    """The graph of networks, and weights drawn at random; constants alike for all."""
     model = nnx.merge(*abstract_model(FAMILIES[name].networks, config))
     graph, params, fixed = nnx.split(model, nnx.Param, ...)
-    draw = functools.partial(np.random.default_rng(seed).normal, 0, 0.2)
-    shapes = {"ema": params, "fixed": fixed}
-    return graph, jax.tree.map(lambda leaf: jnp.float32(draw(leaf.shape)), shapes)
+    state = {}
+    for part, shapes, own in (("ema", params, seed), ("fixed", fixed, 99)):
+        draw = functools.partial(np.random.default_rng(own).normal, 0, 0.2)
+        state[part] = jax.tree.map(
+            lambda leaf, draw=draw: jnp.float32(draw(leaf.shape)), shapes
+        )
+    return graph, state
 
 
 def latents(model, x):

@@ -18,7 +18,6 @@ from codax.transforms.autoencoder import (
     ResidualPrediction,
     Synthesis,
     TransformWidths,
-    base_gain,
 )
 from codax.transforms.fronts import octaves, split
 from codax.transforms.klt import block_order, fit_groups, fit_klt
@@ -39,6 +38,7 @@ class Autoencoder(nnx.Module):
         synthesis_reads: the latents that `synthesis` needs.
         analysis_halo: cells of 1/16 that `analysis` looks beyond its own.
         synthesis_halo: the same of `synthesis`.
+        rates: what the qualities stand for.
         g_a: picture to y.
         g_s: decoded y to picture.
         h_a: y to z; absent in codecs without side information.
@@ -73,16 +73,14 @@ class Autoencoder(nnx.Module):
         """
         self.g_a = Analysis(transforms, rngs=rngs)
         self.g_s = Synthesis(transforms, rngs=rngs)
-        self.octaves = octaves
+        self.octaves, self.rates = octaves, transforms.rates
         self.has_side, self.has_residual = hyper is not None, residual > 0
         self.analysis_halo = transforms.analysis_halo + SIDE_HALO * self.has_side
         self.synthesis_halo = transforms.synthesis_halo
         if hyper is not None:
-            self.h_a = HyperAnalysis(transforms.latents, *hyper, rngs=rngs)
+            self.h_a = HyperAnalysis(transforms, *hyper, rngs=rngs)
         if residual:
-            self.g_s_residual = ResidualPrediction(
-                transforms.latents, residual, rngs=rngs
-            )
+            self.g_s_residual = ResidualPrediction(transforms, residual, rngs=rngs)
         self.prior = prior
 
     def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
@@ -131,7 +129,7 @@ class Autoencoder(nnx.Module):
             self.h_a.std[...] = jnp.asarray(std)
         if self.has_residual:
             self.g_s_residual.std[...] = jnp.asarray(std)
-        self.prior.set_scale(std * float(base_gain(MIDDLE_QUALITY)))
+        self.prior.set_scale(std * float(self.rates.gain(MIDDLE_QUALITY)))
 
     def analysis(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None

@@ -18,7 +18,7 @@ from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.order import Step
 from codax.entropy.sources import Source, StaticSource
 from codax.entropy.tables import ANCHOR_SPACING, ANCHORS, ScaleShape, StaticDensity
-from codax.transforms.autoencoder import TransformWidths, base_gain
+from codax.transforms.autoencoder import TransformWidths
 
 __all__ = ["FactorizedConfig", "FactorizedPrior", "factorized"]
 
@@ -40,6 +40,7 @@ class FactorizedPrior(nnx.Module):
     def __init__(self, config: FactorizedConfig):
         """Makes the densities; `set_scale` sets what depends on the data."""
         self.latents = config.transforms.latents
+        self.rates = config.transforms.rates
         self.shape = ScaleShape()
         self.y_density = StaticDensity(self.latents)
 
@@ -72,7 +73,7 @@ class FactorizedPrior(nnx.Module):
             std: float32[M], in latent steps at the middle quality.
         """
         anchors = ANCHOR_SPACING * np.arange(ANCHORS)
-        gain = base_gain(anchors.astype(np.float64)) / base_gain(100.0)
+        gain = self.rates.gain(anchors.astype(np.float64)) / self.rates.gain(100.0)
         self.y_density.set_scale(np.maximum(gain[:, None] * std[None], 0.1))
 
 

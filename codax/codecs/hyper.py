@@ -96,7 +96,7 @@ class HyperPrior(nnx.Module):
         """Makes what is shared; `set_scale` sets what depends on the data."""
         self.latents, self.side = config.transforms.latents, config.side
         self.feature_channels = config.features
-        self.domain = LatentDomain(self.latents)
+        self.domain = LatentDomain(self.latents, config.transforms.rates)
         self.hyper = HyperSynthesis(
             config.side, config.middle, config.features, rngs=rngs
         )

@@ -51,6 +51,7 @@ from codax.entropy.sources import GridSource, Source
 from codax.entropy.tables import GridShape
 from codax.errors import ConfigError
 from codax.transforms.layers import array_module
+from codax.transforms.rates import RateRange
 
 __all__ = ["Lossless", "LosslessConfig", "LosslessPrior", "lossless"]
 
@@ -361,6 +362,8 @@ class Lossless(nnx.Module):
 
     analysis_halo = synthesis_halo = 0
     adapts = False
+    rates = RateRange(low=1.0, high=2.0)
+    """Any will do: there is no distortion to weigh."""
 
     def __init__(self, config: LosslessConfig, *, rngs: nnx.Rngs):
         """Makes the networks."""

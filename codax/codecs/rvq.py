@@ -38,11 +38,7 @@ from codax.entropy.contexts import FINE_PARTS, KINDS, IndexContexts
 from codax.entropy.quantisers import Layer, ResidualQuantiser
 from codax.entropy.sources import IndexSource, Source
 from codax.errors import ConfigError
-from codax.transforms.autoencoder import (
-    TransformWidths,
-    base_gain,
-    lmbda_of_quality,
-)
+from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.klt import block_order
 
 __all__ = ["RvqConfig", "RvqPrior", "rvq"]
@@ -98,7 +94,7 @@ class RvqConfig:
     def worth(self, layer: int) -> float:
         """What a bit of a layer is worth, in squared latent steps."""
         share = layer / (self.coarse + self.fine - 1)
-        gain = float(base_gain(MIDDLE_QUALITY))
+        gain = float(self.transforms.rates.gain(MIDDLE_QUALITY))
         return self.dear ** (1 - share) * self.cheap**share * gain**2
 
 
@@ -276,7 +272,8 @@ class RvqNetworks(Autoencoder):
     def _decoded(self, values: jax.Array, used: jax.Array, extent: jax.Array | None):
         """Pictures of what so many layers gave; the transform knows how many."""
         quality = quality_of_layers(used, layer_count(self.prior))
-        own = base_gain(quality.astype(jnp.float32)) / base_gain(MIDDLE_QUALITY)
+        gain = self.rates.gain
+        own = gain(quality.astype(jnp.float32)) / gain(MIDDLE_QUALITY)
         return self.g_s(values * own[:, None, None, None], quality, extent)
 
     def forward(
@@ -288,8 +285,8 @@ class RvqNetworks(Autoencoder):
         tokens = {"y": found.tokens.astype(jnp.float32)}
         bits, _ = rate(self.prior, tokens, quality, key, exact=exact)
         # In squared pixel levels: a view has about an eighth of a cell's samples.
-        unit = 8.0 * base_gain(MIDDLE_QUALITY) ** 2
-        lmbda = lmbda_of_quality(quality.astype(jnp.float32))
+        unit = 8.0 * self.rates.gain(MIDDLE_QUALITY) ** 2
+        lmbda = self.rates.lmbda(quality.astype(jnp.float32))
         commitment = COMMITMENT * lmbda * found.loss / unit
         return bits, self._decoded(found.values, used, None), {"commitment": commitment}
 

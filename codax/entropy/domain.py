@@ -11,7 +11,7 @@ all in integers:
 
 `y16` is a decoded latent in sixteenths of a step, c the channel's power of two, m_q
 and g_q factors with 8 significant bits, o_q an integer offset: one for each quality in
-half steps, computed once from `base_gain` and stored with the weights. round is
+half steps, computed once from `RateRange.gain` and stored with the weights. round is
 floor(x + 1/2).
 """
 
@@ -24,8 +24,8 @@ from flax import nnx
 
 from codax.entropy.exact import SIGNED, half_up, inward_clip
 from codax.entropy.tables import LOG_SCALE_STEP, SCALE_COUNT
-from codax.transforms.autoencoder import base_gain
 from codax.transforms.layers import Fixed
+from codax.transforms.rates import RateRange
 
 __all__ = ["HEAD_LIMIT", "LATENT_LIMIT", "LatentDomain"]
 
@@ -50,9 +50,9 @@ class LatentDomain(nnx.Module):
     products below are exact in float32.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, rates: RateRange):
         """Makes the constants for channels of unit scale; see `set_scale`."""
-        gain = np.asarray(base_gain(np.arange(QUALITIES)), np.float64)
+        gain = np.asarray(rates.gain(np.arange(QUALITIES)), np.float64)
         relative = gain / gain[MIDDLE]
         fixed = lambda a: Fixed(jnp.asarray(a, jnp.float32))  # noqa: E731
         self.see_factor = fixed(_eight_bits(1.0 / relative))

@@ -31,6 +31,10 @@ LINEAR = "ema/g_a/klt"
 """The linear analysis: whether the latents are the same."""
 FEATURES = "ema/prior/hyper/quality"
 """Its last axis is what an adaptor reads before it reads latents."""
+OF_RATES = tuple(
+    f"fixed/prior/domain/{n}" for n in ("see_factor", "mean_factor", "index_offset")
+)
+"""Constants that follow from lambda at the two ends of quality, which may be others."""
 FOLDED_IN = ("g_a/down", "h_a/down1", "h_a/down2")
 """Layers that read 2x2 cells folded into channels."""
 FOLDED_OUT = ("g_s/up", "prior/hyper/up1", "prior/hyper/up2")
@@ -119,7 +123,11 @@ def join_initial(
     } - set(TRANSFORMS)
     for name in sorted(fresh):
         say(f"{name} is not in the weights to start from, or differs: it starts afresh")
-    kept = {name: value for name, value in own.items() if part[name] in fresh}
+    kept = {
+        name: value
+        for name, value in own.items()
+        if part[name] in fresh or name in OF_RATES
+    }
     joined = unflatten_like(tree, {**known, **kept})
     counters = {
         name: jnp.asarray(initial[name], state[name].dtype)

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from codax.transforms.autoencoder import lmbda_of_quality
 from codax.transforms.ms_ssim import ms_ssim
 
 __all__ = ["MS_SSIM_FACTOR", "rate_distortion"]
@@ -28,7 +27,7 @@ def rate_distortion(
     """Loss of each sample.
 
     Args:
-        model: a codec's networks; `forward` is called.
+        model: a codec's networks; `forward` is called, and `rates` says what lambda is.
         x: float32[N H W 3], 0..255, sides multiples of 64.
         quality: int32[N], half steps 0..200.
         key: for the noise; None rounds hard, as files do.
@@ -43,7 +42,7 @@ def rate_distortion(
     bits, out, further = model.forward(x, quality, key, exact=exact)
     bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
-    lmbda = lmbda_of_quality(quality.astype(jnp.float32))
+    lmbda = model.rates.lmbda(quality.astype(jnp.float32))
     if distortion == "mse":
         loss = bpp + lmbda * mse
     else:

@@ -23,7 +23,6 @@ is this project's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +40,7 @@ from codax.transforms.layers import (
     pointwise,
     space_to_depth,
 )
+from codax.transforms.rates import RateRange
 
 __all__ = [
     "PIXEL_SCALE",
@@ -49,8 +49,6 @@ __all__ = [
     "HyperAnalysis",
     "Synthesis",
     "TransformWidths",
-    "base_gain",
-    "lmbda_of_quality",
 ]
 
 QUALITY_ANCHORS = 14
@@ -62,29 +60,6 @@ moves a weight by some 0.003; in larger units it would move the output by more t
 is worth, and the networks learn to switch themselves off."""
 ALONE_HEAD = 16.0
 """Pixel levels in a unit without linear transforms: a start of a picture's spread."""
-LMBDA_LOW, LMBDA_HIGH = 0.0008, 0.25
-
-
-def lmbda_of_quality(quality: Any) -> Any:
-    """Lambda for MSE on the 0..255 scale, of qualities in half steps 0..200.
-
-    Args:
-        quality: a number or an array, NumPy or JAX.
-
-    Returns:
-        0.0008 to 0.25, log-uniform in quality.
-    """
-    return LMBDA_LOW * (LMBDA_HIGH / LMBDA_LOW) ** (quality / 200.0)
-
-
-def base_gain(quality: Any) -> Any:
-    """One over the quantiser step that lambda asks for at high rate.
-
-    With D = step**2 / 12 and dR/dD at its optimum, step = sqrt(18 / (ln 2 lambda)) for
-    coefficients of an orthonormal transform of pixels 0..255.
-    """
-    lmbda = lmbda_of_quality(quality)
-    return (np.log(2.0) * lmbda / 18.0) ** 0.5
 
 
 def _interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
@@ -119,6 +94,10 @@ class TransformWidths:
     linear_heads: bool = True
     """The last layers read the features as they are, in the units above. False, as in
     weights before `quadtree-tiny-v3`: behind an activation, in which they died."""
+    lmbda_low: float = 0.0008
+    """Lambda at quality 0, for MSE on the 0..255 scale."""
+    lmbda_high: float = 0.25
+    """Lambda at quality 100."""
     side_path: bool = True
     """The linear transforms beside the networks. False, to measure what they are worth:
     networks alone, from a random start."""
@@ -128,6 +107,12 @@ class TransformWidths:
         if self.front not in FRONTS:
             known = " or ".join(FRONTS)
             raise ConfigError(f"front: got {self.front!r}, expected {known}")
+        _ = self.rates  # checks them
+
+    @property
+    def rates(self) -> RateRange:
+        """What the qualities stand for."""
+        return RateRange(low=self.lmbda_low, high=self.lmbda_high)
 
     @property
     def head_gain(self) -> float:
@@ -172,16 +157,17 @@ class _Blocks(nnx.Module):
 class LogGain(nnx.Module):
     """Gains of the latents per quality: exp of an interpolated log, [14 M].
 
-    The parameter holds the deviation from the fixed `base_gain`, zero at the start.
+    The parameter holds the deviation from `RateRange.gain`, zero at the start.
     """
 
-    def __init__(self, latents: int):
+    def __init__(self, latents: int, rates: RateRange):
         """Starts at the base gain for every channel."""
+        self.rates = rates
         self.deviation = nnx.Param(jnp.zeros((QUALITY_ANCHORS, latents)))
 
     def __call__(self, quality: jax.Array) -> jax.Array:
         """Returns float32[N 1 1 M], latent steps per unit of the linear transform."""
-        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]
         return base * jnp.exp(_interpolate(self.deviation[...], quality))
 
 
@@ -192,13 +178,14 @@ class Analysis(nnx.Module):
         """Makes the transform with a random KLT; see `fit_klt`."""
         self.klt = nnx.Param(jnp.zeros((768, widths.latents)))
         self.mean = Fixed(jnp.full((3,), 128.0))
-        self.gain = LogGain(widths.latents)
+        self.gain = LogGain(widths.latents, widths.rates)
         self.enter = Dense(192, widths.fine, rngs=rngs)
         self.fine = _Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
         self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
         self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs)
         self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
-        ratio = base_gain(16.0 * np.arange(QUALITY_ANCHORS)) / base_gain(100.0)
+        anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
+        ratio = widths.rates.gain(anchors) / widths.rates.gain(100.0)
         self.coarse_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
@@ -243,7 +230,7 @@ class Synthesis(nnx.Module):
         """Makes the transform with a random KLT; see `fit_klt`."""
         self.klt = nnx.Param(jnp.zeros((widths.latents, 768)))
         self.mean = Fixed(jnp.full((3,), 128.0))
-        self.gain = LogGain(widths.latents)
+        self.gain = LogGain(widths.latents, widths.rates)
         self.std = Fixed(jnp.ones((widths.latents,)))
         self.enter = Dense(widths.latents, widths.coarse, rngs=rngs)
         self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
@@ -251,7 +238,8 @@ class Synthesis(nnx.Module):
         self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs)
         self.feed = Dense(192, widths.fine, rngs=rngs)
         self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
-        ratio = base_gain(100.0) / base_gain(16.0 * np.arange(QUALITY_ANCHORS))
+        anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
+        ratio = widths.rates.gain(100.0) / widths.rates.gain(anchors)
         self.fine_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
@@ -293,8 +281,11 @@ class Synthesis(nnx.Module):
 class HyperAnalysis(nnx.Module):
     """Latents to side information: y at 1/16 -> z: float32[N h/4 w/4 Cz] at 1/64."""
 
-    def __init__(self, latents: int, channels: int, side: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, widths: TransformWidths, channels: int, side: int, *, rngs: nnx.Rngs
+    ):
         """Makes the transform; `std` is set when the KLT is fitted."""
+        latents, self.rates = widths.latents, widths.rates
         self.std = Fixed(jnp.ones((latents,)))
         self.enter = Dense(latents, channels, rngs=rngs)
         self.down1 = Dense(4 * channels, channels, rngs=rngs)
@@ -304,7 +295,7 @@ class HyperAnalysis(nnx.Module):
 
     def __call__(self, y: jax.Array, quality: jax.Array) -> jax.Array:
         """Applies the transform; h and w are multiples of 4."""
-        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]
         f = jnp.clip(y / (base * self.std[...]), -8.0, 8.0)
         f = hard_wsilu(self.enter(f))
         f = self.block(self.down1(space_to_depth(f, 2)))
@@ -321,14 +312,15 @@ class ResidualPrediction(nnx.Module):
     slice inside the context, here one on all latents behind it.
     """
 
-    def __init__(self, latents: int, hidden: int, *, rngs: nnx.Rngs):
+    def __init__(self, widths: TransformWidths, hidden: int, *, rngs: nnx.Rngs):
         """Makes the network; it starts as zero."""
+        latents, self.rates = widths.latents, widths.rates
         self.std = Fixed(jnp.ones((latents,)))
         self.enter = Dense(latents, hidden, rngs=rngs)
         self.leave = Dense(hidden, latents, rngs=rngs, gain=0.0)
 
     def __call__(self, y: jax.Array, quality: jax.Array) -> jax.Array:
         """Maps float32[N h w M] at int32[N] qualities to the same shape."""
-        base = base_gain(quality.astype(jnp.float32))[:, None, None, None]
+        base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]
         f = jnp.clip(y / (base * self.std[...]), -8.0, 8.0)
         return y + 0.5 * jnp.tanh(self.leave(hard_wsilu(self.enter(f))))

@@ -20,6 +20,8 @@ config = TrainConfig(
             coarse=256,
             analysis_fine=5,
             synthesis_fine=8,
+            lmbda_low=0.0004,
+            lmbda_high=0.4,
         ),
         features=256,
         hidden=512,
