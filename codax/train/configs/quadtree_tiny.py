@@ -2,9 +2,9 @@
 
     codax train codax/train/configs/quadtree_tiny.py --minutes 60 -o runs/quadtree-tiny
 
-Kodak against JPEG, with fewer blocks (`synthesis_fine=4`, `analysis_fine=3`): 10 minutes
-on two cores give -31.6 %, an hour on one core -40.0 %, 4.9 hours (`quadtree-tiny-v4`)
--42.5 %.
+Kodak against JPEG, with three and four blocks at 1/8 instead of five and eight: 10
+minutes on two cores give -31.6 %, an hour on one core -40.0 %, 4.9 hours
+(`quadtree-tiny-v4`) -42.5 %.
 """
 
 from codax.codecs.quadtree import QuadtreeConfig
