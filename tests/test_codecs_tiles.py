@@ -75,7 +75,8 @@ def test_too_small_a_bucket_raises_instead_of_looping():
 
 @pytest.mark.parametrize("grid", [(5, 7), (30, 21), (61, 90)])
 @pytest.mark.parametrize("buckets", [BUCKETS, (24,), (8, 28)])
-def test_a_local_function_does_not_see_the_tiles(grid, buckets):
+@pytest.mark.parametrize("halo", [4, 5])
+def test_a_local_function_does_not_see_the_tiles(grid, buckets, halo):
     """A sum over a 9x9 neighbourhood, with the edge rule: exact, so equal."""
     random = np.random.default_rng(0)
     padded = [-(-side // 4) * 4 for side in grid]
@@ -92,7 +93,7 @@ def test_a_local_function_does_not_see_the_tiles(grid, buckets):
         return (np.sum(parts, 0),)
 
     out = np.zeros_like(whole)
-    run_tiles(network, [(whole, 1.0)], [(out, 1.0)], grid, 4, buckets)
+    run_tiles(network, [(whole, 1.0)], [(out, 1.0)], grid, halo, buckets)
     (expected,) = network(whole, np.array(grid))
     own = np.s_[:, : grid[0], : grid[1]]
     assert np.array_equal(out[own], expected[own])

@@ -1,9 +1,10 @@
 """Few shapes for pictures of any size: buckets for small ones, tiles for large ones.
 
 A side of the grid at 1/16 that fits a bucket is padded up to it; a longer side is cut
-into tiles that overlap by twice the halo, of the bucket that wastes least. Tiles begin
-at multiples of 4, so that coarser grids (1/32, 1/64) line up. Because the exact
-networks are local and obey the edge rule, their results do not depend on any of this.
+into tiles that overlap by twice the halo, of the bucket that wastes least. With halos
+that are multiples of 4 tiles begin at such multiples, so that coarser grids (1/32,
+1/64) line up. Because the exact networks are local and obey the edge rule, their
+results do not depend on any of this.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def spans(side: int, halo: int, buckets: tuple[int, ...] = BUCKETS) -> list[Span
 
     Args:
         side: cells, 1 or more.
-        halo: how far the network looks, a multiple of 4.
+        halo: how far the network looks; a multiple of 4 where coarser grids take part.
         buckets: lengths that may be used, rising.
 
     Returns:

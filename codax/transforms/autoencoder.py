@@ -131,9 +131,8 @@ class TransformWidths:
 
     @property
     def synthesis_halo(self) -> int:
-        """How far, in cells of 1/16 (a multiple of 4), a pixel looks."""
-        blocks = self.synthesis_coarse + (self.synthesis_fine + 1) // 2
-        return _multiple_of_4(blocks) + self._reach
+        """How far, in cells of 1/16, a pixel looks."""
+        return self.synthesis_coarse + (self.synthesis_fine + 1) // 2 + self._reach
 
 
 def _multiple_of_4(n: int) -> int:
