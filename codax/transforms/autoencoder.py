@@ -99,7 +99,8 @@ class TransformWidths:
     lmbda_high: float = 0.25
     """Lambda at quality 100."""
     shifts: bool = False
-    """A vector per quality is added to what each run of blocks reads."""
+    """A vector per quality is added to what each run of blocks reads. False as in weights
+    before `quadtree-tiny-v5`."""
     side_path: bool = True
     """The linear transforms beside the networks. False, to measure what they are worth:
     networks alone, from a random start."""
