@@ -61,7 +61,6 @@ def code(model, y, z):
 def test_wider_and_deeper_networks_give_what_the_smaller_gave(name):
     fields = {"fine": 12, "coarse": 24, "analysis_fine": 2, "synthesis_coarse": 2}
     fields |= {"hyper": 12, "middle": 12, "features": 24, "hidden": 40, "blocks": 2}
-    fields |= {"shifts": True}
     graph, weights = random_networks(name, small_config(name), 0)
     larger, fresh = random_networks(name, wider(name, **fields), 1)
     said = []

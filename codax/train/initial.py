@@ -103,9 +103,6 @@ def join_initial(
         if _blocks([name], growing) & new:
             last = name.split("/")[-2] in ("leave", "narrow")
             known[name] = np.zeros_like(value) if last else value
-    # Vectors per quality that the weights lack begin as zero.
-    shifts = {n for n in own if n.endswith("/shift")} - known.keys()
-    known |= {name: np.zeros_like(own[name]) for name in shifts}
     wider = [
         name
         for name, value in own.items()

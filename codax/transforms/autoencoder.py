@@ -98,9 +98,6 @@ class TransformWidths:
     """Lambda at quality 0, for MSE on the 0..255 scale."""
     lmbda_high: float = 0.25
     """Lambda at quality 100."""
-    shifts: bool = False
-    """A vector per quality is added to what each run of blocks reads. False as in weights
-    before `quadtree-tiny-v5`."""
     side_path: bool = True
     """The linear transforms beside the networks. False, to measure what they are worth:
     networks alone, from a random start."""
@@ -143,24 +140,14 @@ def _multiple_of_4(n: int) -> int:
 
 
 class _Blocks(nnx.Module):
-    """A run of blocks, and the vectors per quality that are added before it.
+    """A run of blocks."""
 
-    All qualities share the blocks, which learn from the vector how coarse the latents'
-    steps are.
-    """
-
-    def __init__(self, count: int, channels: int, shift: bool, *, rngs: nnx.Rngs):
-        self.count, self.shifts = count, shift
-        if shift:
-            self.shift = nnx.Param(jnp.zeros((QUALITY_ANCHORS, channels)))
+    def __init__(self, count: int, channels: int, *, rngs: nnx.Rngs):
+        self.count = count
         for i in range(count):
             setattr(self, f"block{i}", Block(channels, rngs=rngs))
 
-    def __call__(
-        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
-    ) -> jax.Array:
-        if self.shifts:
-            x = x + _interpolate(self.shift[...], quality)
+    def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
         for i in range(self.count):
             x = getattr(self, f"block{i}")(x, extent)
         return x
@@ -191,12 +178,11 @@ class Analysis(nnx.Module):
         self.klt = nnx.Param(jnp.zeros((768, widths.latents)))
         self.mean = Fixed(jnp.full((3,), 128.0))
         self.gain = LogGain(widths.latents, widths.rates)
-        shifts = widths.shifts
         self.enter = Dense(192, widths.fine, rngs=rngs)
-        self.fine = _Blocks(widths.analysis_fine, widths.fine, shifts, rngs=rngs)
+        self.fine = _Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
         self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
         self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs)
-        self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, shifts, rngs=rngs)
+        self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
         anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
         ratio = widths.rates.gain(anchors) / widths.rates.gain(100.0)
         self.coarse_quality = nnx.Param(
@@ -226,10 +212,8 @@ class Analysis(nnx.Module):
         linear = pointwise(coarse, self.klt[...])
         f = self.enter(fine * PIXEL_SCALE)
         fine_extent = None if extent is None else 2 * extent
-        f = self.fine(f, quality, fine_extent) * _interpolate(
-            self.fine_quality[...], quality
-        )
-        f = self.coarse(self.down(space_to_depth(f, 2)), quality, extent)
+        f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
+        f = self.coarse(self.down(space_to_depth(f, 2)), extent)
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.coarse_quality[...], quality))
         if not self.side_path:
@@ -246,14 +230,13 @@ class Synthesis(nnx.Module):
         self.klt = nnx.Param(jnp.zeros((widths.latents, 768)))
         self.mean = Fixed(jnp.full((3,), 128.0))
         self.gain = LogGain(widths.latents, widths.rates)
-        shifts = widths.shifts
         self.std = Fixed(jnp.ones((widths.latents,)))
         self.enter = Dense(widths.latents, widths.coarse, rngs=rngs)
-        self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, shifts, rngs=rngs)
+        self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
         self.coarse_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.coarse)))
         self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs)
         self.feed = Dense(192, widths.fine, rngs=rngs)
-        self.fine = _Blocks(widths.synthesis_fine, widths.fine, shifts, rngs=rngs)
+        self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
         anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
         ratio = widths.rates.gain(100.0) / widths.rates.gain(anchors)
         self.fine_quality = nnx.Param(
@@ -282,11 +265,9 @@ class Synthesis(nnx.Module):
         if not self.side_path:
             linear = jnp.zeros_like(linear)
         f = self.enter(unscaled / self.std[...])
-        f = self.coarse(f, quality, extent) * _interpolate(
-            self.coarse_quality[...], quality
-        )
+        f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
         f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
-        f = self.fine(f, quality, None if extent is None else 2 * extent)
+        f = self.fine(f, None if extent is None else 2 * extent)
         f = f if self.linear_heads else hard_wsilu(f)
         change = self.leave(f * _interpolate(self.fine_quality[...], quality))
         unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
