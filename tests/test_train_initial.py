@@ -116,3 +116,16 @@ def test_narrower_networks_and_other_latents_are_refused(field, width, message):
     if field == "latents":
         with pytest.raises(ModelError, match=message):
             join_initial(large, flatten(weights), str)
+
+
+def test_weights_of_another_range_bring_no_constants_of_it():
+    weights = random_networks("quadtree", small_config("quadtree"), 0)[1]
+    fresh = jax.tree.map(lambda leaf: leaf + 1, weights)
+    joined = flatten(join_initial(fresh, flatten(weights), pytest.fail))
+    own, old = flatten(fresh), flatten(weights)
+    domain = "fixed/prior/domain"
+    for name in ("see_factor", "mean_factor", "index_offset"):
+        path = f"{domain}/{name}"
+        np.testing.assert_array_equal(joined[path], own[path])
+    path = f"{domain}/channel_scale"
+    np.testing.assert_array_equal(joined[path], old[path])

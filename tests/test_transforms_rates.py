@@ -1,14 +1,9 @@
 """Qualities, lambda and quantiser steps."""
 
-import jax
 import numpy as np
 import pytest
-from small_codecs import small_config
-from test_train_initial import random_networks
 
-from codax.codecs.trees import flatten
 from codax.errors import ConfigError
-from codax.train.initial import join_initial
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.rates import RateRange
 
@@ -35,16 +30,3 @@ def test_the_gain_is_one_over_the_best_step_at_high_rate():
 def test_ends_in_the_wrong_order_are_refused(ends):
     with pytest.raises(ConfigError, match="expected 0 < lmbda_low < lmbda_high"):
         TransformWidths(lmbda_low=ends[0], lmbda_high=ends[1])
-
-
-def test_weights_of_another_range_bring_no_constants_of_it():
-    weights = random_networks("quadtree", small_config("quadtree"), 0)[1]
-    fresh = jax.tree.map(lambda leaf: leaf + 1, weights)
-    joined = flatten(join_initial(fresh, flatten(weights), pytest.fail))
-    own, old = flatten(fresh), flatten(weights)
-    domain = "fixed/prior/domain"
-    for name in ("see_factor", "mean_factor", "index_offset"):
-        path = f"{domain}/{name}"
-        np.testing.assert_array_equal(joined[path], own[path])
-    path = f"{domain}/channel_scale"
-    np.testing.assert_array_equal(joined[path], old[path])

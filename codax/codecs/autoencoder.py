@@ -21,10 +21,10 @@ from codax.transforms.autoencoder import (
 )
 from codax.transforms.fronts import octaves, split
 from codax.transforms.klt import block_order, fit_groups, fit_klt
+from codax.transforms.rates import MIDDLE_QUALITY
 
 __all__ = ["Autoencoder"]
 
-MIDDLE_QUALITY = 100.0
 BLOCKS = 40_000
 """Blocks of 16x16 that the linear transform is fitted to."""
 SIDE_HALO = 4

@@ -73,7 +73,7 @@ class FactorizedPrior(nnx.Module):
             std: float32[M], in latent steps at the middle quality.
         """
         anchors = ANCHOR_SPACING * np.arange(ANCHORS)
-        gain = self.rates.gain(anchors.astype(np.float64)) / self.rates.gain(100.0)
+        gain = self.rates.relative_gain(anchors.astype(np.float64))
         self.y_density.set_scale(np.maximum(gain[:, None] * std[None], 0.1))
 
 

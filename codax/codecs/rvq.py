@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.codecs.autoencoder import MIDDLE_QUALITY, Autoencoder
+from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.container import quality_of_layers
 from codax.codecs.order import Step, layer_count, layers_at, rate
 from codax.entropy.clusters import nearest, prices_by_kind, usage
@@ -40,6 +40,7 @@ from codax.entropy.sources import IndexSource, Source
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.klt import block_order
+from codax.transforms.rates import MIDDLE_QUALITY
 
 __all__ = ["RvqConfig", "RvqPrior", "rvq"]
 
@@ -247,7 +248,7 @@ class RvqNetworks(Autoencoder):
 
     def latents(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
         """What is quantised, float32[N h w M]: y at the middle quality, whatever."""
-        middle = jnp.full(x.shape[:1], int(MIDDLE_QUALITY), jnp.int32)
+        middle = jnp.full(x.shape[:1], MIDDLE_QUALITY, jnp.int32)
         return self.g_a(x, middle, extent)
 
     def analysis(
@@ -272,8 +273,7 @@ class RvqNetworks(Autoencoder):
     def _decoded(self, values: jax.Array, used: jax.Array, extent: jax.Array | None):
         """Pictures of what so many layers gave; the transform knows how many."""
         quality = quality_of_layers(used, layer_count(self.prior))
-        gain = self.rates.gain
-        own = gain(quality.astype(jnp.float32)) / gain(MIDDLE_QUALITY)
+        own = self.rates.relative_gain(quality.astype(jnp.float32))
         return self.g_s(values * own[:, None, None, None], quality, extent)
 
     def forward(

@@ -34,7 +34,6 @@ LATENT_LIMIT = 2**15 - 1
 HEAD_LIMIT = 2**13 - 1
 """Mean heads lie in +-HEAD_LIMIT, in units of 1/1024 of the channel's scale."""
 QUALITIES = 201
-MIDDLE = 100
 
 
 def _eight_bits(value: np.ndarray) -> np.ndarray:
@@ -52,8 +51,7 @@ class LatentDomain(nnx.Module):
 
     def __init__(self, channels: int, rates: RateRange):
         """Makes the constants for channels of unit scale; see `set_scale`."""
-        gain = np.asarray(rates.gain(np.arange(QUALITIES)), np.float64)
-        relative = gain / gain[MIDDLE]
+        relative = np.asarray(rates.relative_gain(np.arange(QUALITIES)), np.float64)
         fixed = lambda a: Fixed(jnp.asarray(a, jnp.float32))  # noqa: E731
         self.see_factor = fixed(_eight_bits(1.0 / relative))
         self.mean_factor = fixed(_eight_bits(relative))

@@ -111,10 +111,9 @@ def join_initial(
     ]
     if wider and _shape(own, LINEAR) == _shape(initial, LINEAR):
         say(f"{len(wider)} arrays get more channels; what was there does not read them")
-        features = _shape(initial, FEATURES)[-1:] or (0,)
-        known |= {
-            name: _grown(name, known[name], own[name], *features) for name in wider
-        }
+        features = (_shape(initial, FEATURES) or (0,))[-1]
+        for name in wider:
+            known[name] = _grown(name, known[name], own[name], features)
     part = {name: _part(name) for name in own}
     fresh = {
         part[name]

@@ -71,6 +71,13 @@ def _interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
     return mixed[:, None, None, :]
 
 
+def _anchor_gains(rates: RateRange) -> np.ndarray:
+    """Gains at the quality anchors in units of the middle's, float64[14]."""
+    return rates.relative_gain(
+        QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformWidths:
     """Widths and depths of the transforms."""
@@ -183,8 +190,7 @@ class Analysis(nnx.Module):
         self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
         self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs)
         self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
-        anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
-        ratio = widths.rates.gain(anchors) / widths.rates.gain(100.0)
+        ratio = _anchor_gains(widths.rates)
         self.coarse_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
@@ -237,8 +243,7 @@ class Synthesis(nnx.Module):
         self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs)
         self.feed = Dense(192, widths.fine, rngs=rngs)
         self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
-        anchors = QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
-        ratio = widths.rates.gain(100.0) / widths.rates.gain(anchors)
+        ratio = 1.0 / _anchor_gains(widths.rates)
         self.fine_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )

@@ -9,7 +9,10 @@ import numpy as np
 
 from codax.errors import ConfigError
 
-__all__ = ["RateRange"]
+__all__ = ["MIDDLE_QUALITY", "RateRange"]
+
+MIDDLE_QUALITY = 100
+"""Half steps; where latents have the scales that priors and networks start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +53,7 @@ class RateRange:
             quality: half steps 0..200, a number or an array, NumPy or JAX.
         """
         return (np.log(2.0) * self.lmbda(quality) / 18.0) ** 0.5
+
+    def relative_gain(self, quality: Any) -> Any:
+        """The gain in units of that at the middle quality; the argument is the same."""
+        return self.gain(quality) / self.gain(float(MIDDLE_QUALITY))
