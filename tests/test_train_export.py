@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-import gzip
 import json
+import lzma
 import shutil
 
 import jax
@@ -137,8 +137,8 @@ def test_a_checkpoint_shares_equal_networks_with_another(tmp_path, monkeypatch):
     assert codec.card["shared"]["networks"] == ["g_a"]
     folder = tmp_path / codec.name
     assert read_checkpoint(folder)[0].keys() == packed.keys()
-    file = (folder / "weights.safetensors.gz").read_bytes()
-    own = load_tensors(gzip.decompress(file))
+    file = (folder / "weights.safetensors.xz").read_bytes()
+    own = load_tensors(lzma.decompress(file))
     assert {path.split("/")[0] for path in own} == {"g_s", "prior", "tables"}
     changed = other | {"g_a/mean": np.zeros(3, np.float16)}
     write_checkpoint(tmp_path / "other-v1", changed, full)

@@ -1,6 +1,6 @@
 """Cards of the trained codecs at hand: names, hashes, costs. No JAX, no NumPy.
 
-A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors.gz`.
+A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors.xz`.
 Those that ship lie in `checkpoints/` beside the package in a checkout, inside the
 package in an installed wheel.
 """

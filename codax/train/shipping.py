@@ -82,7 +82,7 @@ def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Each output's weights are rounded to multiples of a power of two, so many of which
     hold the largest: 128 in the networks' large layers, 2048 in the linear transforms,
-    whose errors go into every pixel. They are float16 still, but gzip packs them into
+    whose errors go into every pixel. They are float16 still, but xz packs them into
     little more than a byte, and into 12 bits. The prior stays: it has its own grid.
 
     Args:
