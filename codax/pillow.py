@@ -27,7 +27,7 @@ __all__ = ["CodaxImageFile"]
 
 _FORMAT = "CODAX"
 _AIMS = ("quality", "target_bpp", "target_size", "target_psnr", "lossless")
-_OPTIONS = (*_AIMS, "metadata")
+_OPTIONS = (*_AIMS, "refine", "metadata")
 
 
 class CodaxImageFile(ImageFile.ImageFile):

@@ -41,11 +41,12 @@ class FakeCodec:
     qualities = (0, 100)
     layers = 1
     lossless = False
+    refines = False
 
     def __init__(self):
         self.calls = 0
 
-    def compress(self, rgb, quality):
+    def compress(self, rgb, quality, *, refine=0):
         self.calls += 1
         step = 1 + (200 - quality) // 5
         return zlib.compress((rgb // step).tobytes())

@@ -174,8 +174,9 @@ def test_warm_up_runs_once_for_each_size(folder, tmp_path):
         weights_hash = bytes(6)
         qualities = (0, 100)
         layers = 1
+        refines = False
 
-        def encode(self, picture, quality=75):
+        def encode(self, picture, quality=75, refine=0):
             calls.append((picture.size, quality))
             return png_codec().encode(picture, quality)
 

@@ -11,6 +11,7 @@ from codax.cli.common import (
     UsageError,
     add_common,
     add_work_flags,
+    positive_count,
     size_in_bytes,
 )
 from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
@@ -55,6 +56,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     aim.add_argument(
         "--lossless", action="store_true", help="every bit of every sample comes back"
+    )
+    parser.add_argument(
+        "--refine",
+        type=positive_count,
+        default=0,
+        metavar="N",
+        help="N steps of a slow search for a smaller file, such as 100",
     )
     parser.add_argument(
         "-m", "--model", metavar="NAME", help="see `codax models`; or a path"
@@ -134,6 +142,7 @@ class _Encode:
                 target_size=args.target_size,
                 target_psnr=args.target_psnr,
                 lossless=args.lossless,
+                refine=args.refine,
                 metadata=args.metadata,
             )
             out.write(data)

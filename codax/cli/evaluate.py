@@ -30,7 +30,7 @@ examples:
 Codes every picture of a folder into real files and compares rates and
 qualities. The report folder holds report.html, plots, and the rows; with the
 same folder an interrupted run goes on. Other codecs: jpeg, webp, avif,
-avif-ssim, jpeg2000, jxl.
+avif-ssim, jpeg2000, jxl. MODEL@N is a model with `encode --refine N`.
 """
 _METRICS = ("psnr", "ms_ssim", "ssim")
 _MIN_QUALITIES = 4
@@ -227,8 +227,11 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         if name in CLASSICAL:
             codecs.append(classical(name))
             continue
+        model, mark, steps = name.partition("@")
+        if mark and not (steps.isdecimal() and int(steps)):
+            raise UsageError(f"codec {name}: expected NAME@STEPS, like {model}@100")
         try:
-            find_card(name)  # An unknown name is told before JAX is loaded.
+            find_card(model)  # An unknown name is told before JAX is loaded.
         except ModelError as error:
             raise UsageError(
                 f"{error}; other codecs: {', '.join(CLASSICAL)}"
@@ -237,7 +240,7 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         from codax.codecs.zoo import load
 
         prepare_jax(device)
-        codecs.append(learned(load(name)))
+        codecs.append(learned(load(model), refine=int(steps or 0)))
     return codecs
 
 

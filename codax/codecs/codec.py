@@ -49,6 +49,7 @@ class Codec:
         qualities: the lowest and the highest that it supports, within 0..100.
         lossless: whether decoded pictures equal what was encoded.
         layers: after how many layers its files can be cut; 1 if they cannot.
+        refines: whether its latents can be refined by gradient descent.
         config: the family's configuration.
         model: the networks, an `nnx` module.
     """
@@ -86,6 +87,7 @@ class Codec:
         prior.check_exact()
         self.layers = order.layer_count(prior)
         sources = prior.sources
+        self.refines = all(hasattr(s, "anneal") for s in sources.values())
         names = {source.tables for source in sources.values()}
         sets = {name: unpack_tables(packed, name) for name in names}
         self._sets = {target: sets[source.tables] for target, source in sources.items()}
@@ -195,20 +197,21 @@ class Codec:
 
     # Streams.
 
-    def compress(self, rgb: np.ndarray, quality: int) -> bytes:
+    def compress(self, rgb: np.ndarray, quality: int, *, refine: int = 0) -> bytes:
         """Codes samples.
 
         Args:
             rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
                 uint16[H W 1].
             quality: half steps 0..200.
+            refine: steps of gradient descent on the latents, where `refines`.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix = self._encode(rgb, quality, coders)
+        prefix = self._encode(rgb, quality, coders, refine=refine)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -242,7 +245,12 @@ class Codec:
         return found
 
     def _encode(
-        self, rgb: np.ndarray, quality: int, sinks: Sequence[SymbolSink]
+        self,
+        rgb: np.ndarray,
+        quality: int,
+        sinks: Sequence[SymbolSink],
+        *,
+        refine: int = 0,
     ) -> bytes:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
@@ -257,6 +265,11 @@ class Codec:
             latents = self._networks.padded(bands, height, width)
         else:
             latents = self._networks.analyse(rgb, quality)
+            if refine:
+                # Imported late: optax takes half a second.
+                from codax.codecs.refining import refine as refined
+
+                latents = refined(self._networks, rgb, latents, quality, refine)
         order.encode(
             self.model.prior,
             self._networks.steps(height, width, quality, shifts=shifts),

@@ -24,6 +24,7 @@ import numpy as np
 from codax.codecs.container import MAX_QUALITY
 from codax.entropy.coder import SymbolDecoder, TableSet
 from codax.entropy.sources import Source
+from codax.transforms.layers import grid_mask
 
 __all__ = [
     "Network",
@@ -136,6 +137,8 @@ def rate(
     key: jax.Array | None,
     *,
     exact: bool = True,
+    extent: jax.Array | None = None,
+    temperature: jax.Array | None = None,
 ) -> tuple[dict[str, jax.Array], State]:
     """Differentiable bits of latents, and the latents as decoded.
 
@@ -149,6 +152,10 @@ def rate(
         quality: int32[N], half steps.
         key: for the noise, or None for hard rounding.
         exact: use the integer networks; False gives their float twin.
+        extent: int32[2], rows and columns at 1/16 that belong to the picture; latents
+            beyond cost nothing. None when all do.
+        temperature: with a key, latents are drawn to neighbouring integers, see
+            `codax.entropy.quantisers.drawn`, instead of rounded beside noise.
 
     Returns:
         Bits by step, each float32[N]; the decoded latents in steps.
@@ -162,7 +169,7 @@ def rate(
         heads: tuple[jax.Array, ...] = ()
         if step.network is not None:
             reads = [state[name] for name in step.reads]
-            heads = step.network(prior, *reads, quality, None, exact=exact)
+            heads = step.network(prior, *reads, quality, extent, exact=exact)
         if not step.coded:
             (state[step.target],) = heads
             continue
@@ -171,7 +178,14 @@ def rate(
         if key is not None:
             own = jax.random.fold_in(key, number)
             noise = jax.random.uniform(own, value.shape, minval=-0.5, maxval=0.5)
-        cost, kept = sources[step.target].train(value, heads, quality, noise)
+        source: Any = sources[step.target]
+        if temperature is None:
+            cost, kept = source.train(value, heads, quality, noise)
+        else:
+            cost, kept = source.anneal(value, heads, quality, noise, temperature)
+        if extent is not None:
+            own = -(-extent * prior.strides[step.target] // 1)
+            cost, kept = grid_mask(cost, own), grid_mask(kept, own)
         if step.where is not None:
             coded = jnp.asarray(step.where(*value.shape[1:3]))[..., None]
             cost, kept = jnp.where(coded, cost, 0.0), jnp.where(coded, kept, 0.0)

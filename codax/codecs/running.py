@@ -103,7 +103,7 @@ class Networks:
         """Of the arrays that are coded, the rows and columns of the picture's own."""
         return {name: extent(height, width, self.strides[name]) for name in self.coded}
 
-    def _compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A jitted function of (model, *arrays), kept by name."""
         leaves, structure = self._leaves
         if name not in self._jitted:
@@ -149,7 +149,7 @@ class Networks:
                 return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
 
             def by_xla(*args):
-                call = self._compiled(step.name, lambda m, *a: network(m.prior, *a))
+                call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
                 return call(*args[:-1], q, args[-1])
 
             inputs = [(state[name], self.strides[name]) for name in step.reads]
@@ -200,7 +200,7 @@ class Networks:
             quality: half steps 0..200.
         """
         q = np.array([quality], np.int32)
-        call = self._compiled(
+        call = self.compiled(
             "analysis",
             lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
         )
@@ -246,7 +246,7 @@ class Networks:
             x = model.synthesis(steps, q, extent)
             return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
 
-        call = self._compiled("synthesis", function)
+        call = self.compiled("synthesis", function)
         out = np.zeros((1, height, width, 3), np.uint8)
         run_tiles(
             lambda *args: call(*args[:-1], q, args[-1]),

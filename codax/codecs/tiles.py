@@ -16,7 +16,16 @@ import numpy as np
 
 from codax.errors import ConfigError
 
-__all__ = ["BUCKETS", "Span", "check_buckets", "run_tiles", "spans"]
+__all__ = [
+    "BUCKETS",
+    "Span",
+    "check_buckets",
+    "keep",
+    "run_tiles",
+    "spans",
+    "tiles",
+    "window",
+]
 
 BUCKETS = (8, 16, 32, 48, 64)
 """Sides in cells of 1/16; multiples of 4."""
@@ -99,10 +108,18 @@ def _cut(side: int, halo: int, size: int) -> list[Span]:
         begin += size - 2 * halo
 
 
-def _window(
-    whole: np.ndarray, row: Span, column: Span, factor: float, edge: bool
+def window(
+    whole: np.ndarray, row: Span, column: Span, factor: float, *, edge: bool = False
 ) -> np.ndarray:
-    """The part of an array [1 h w C] under a tile, padded beyond the array's end."""
+    """The part of an array [1 h w C] under a tile, padded beyond the array's end.
+
+    Args:
+        whole: the array.
+        row: the tile's rows.
+        column: its columns.
+        factor: cells of the array per cell of 1/16.
+        edge: pad by repeating the array's edge instead of zeros.
+    """
     top, left = int(row.begin * factor), int(column.begin * factor)
     height, width = int(row.size * factor), int(column.size * factor)
     part = whole[:, top : top + height, left : left + width]
@@ -133,8 +150,8 @@ def run_tiles(
         buckets: see `spans`.
         edge: pad inputs by repeating their edge instead of zeros.
     """
-    for row, column in _tiles(grid, halo, buckets):
-        windows = [_window(a, row, column, f, edge) for a, f in inputs]
+    for row, column in tiles(grid, halo, buckets):
+        windows = [window(a, row, column, f, edge=edge) for a, f in inputs]
         extent = np.array(
             [
                 min(row.size, grid[0] - row.begin),
@@ -144,16 +161,19 @@ def run_tiles(
         )
         results = network(*windows, extent)
         for (whole, factor), result in zip(outputs, results, strict=True):
-            _keep(whole, np.asarray(result), row, column, factor)
+            keep(whole, np.asarray(result), row, column, factor)
 
 
-def _tiles(grid, halo, buckets) -> Iterator[tuple[Span, Span]]:
+def tiles(
+    grid: tuple[int, int], halo: int, buckets: tuple[int, ...]
+) -> Iterator[tuple[Span, Span]]:
+    """The rows and columns of each tile of a grid; see `spans`."""
     for row in spans(grid[0], halo, buckets):
         for column in spans(grid[1], halo, buckets):
             yield row, column
 
 
-def _keep(
+def keep(
     whole: np.ndarray, result: np.ndarray, row: Span, column: Span, factor: float
 ) -> None:
     """Copies the kept part of a tile's result into the whole array."""

@@ -15,7 +15,8 @@ probabilities sees tokens, which are integers.
 Source: FSQ: Mentzer et al. 2023; VQ: van den Oord et al. 2017, low dimension and
 normalised lookup: Yu et al. 2021 (ViT-VQGAN); RVQ and quantiser dropout: Zeghidour et
 al. 2021 (SoundStream); revival of dead codes: Dhariwal et al. 2020 (Jukebox); prices of
-codes: Chou, Lookabaugh and Gray 1989 (entropy-constrained VQ).
+codes: Chou, Lookabaugh and Gray 1989 (entropy-constrained VQ); drawing one of two
+integers: Yang, Bamler and Mandt 2020 (stochastic Gumbel annealing).
 """
 
 from __future__ import annotations
@@ -42,7 +43,29 @@ __all__ = [
     "ResidualQuantiser",
     "Rounding",
     "VectorQuantiser",
+    "drawn",
 ]
+
+
+def drawn(x: jax.Array, noise: jax.Array, temperature: jax.Array) -> jax.Array:
+    """Values between the two integers around x, at random near one of them.
+
+    The nearer integer is likelier, the more so the colder; so is a value near it.
+
+    Args:
+        x: float32[...].
+        noise: float32[...], uniform in +-1/2.
+        temperature: above 0; at 0 this were rounding.
+
+    Returns:
+        float32[...], with gradients.
+    """
+    low = jax.lax.stop_gradient(jnp.floor(x))
+    part = jnp.clip(x - low, 1e-4, 1 - 1e-4)
+    chance = jnp.clip(noise + 0.5, 1e-4, 1 - 1e-4)
+    pull = (jnp.arctanh(part) - jnp.arctanh(1 - part)) / temperature
+    logistic = jnp.log(chance) - jnp.log1p(-chance)
+    return low + jax.nn.sigmoid((pull + logistic) / temperature)
 
 
 class Quantised(NamedTuple):

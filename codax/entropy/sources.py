@@ -20,7 +20,7 @@ import numpy as np
 
 from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
-from codax.entropy.quantisers import Rounding
+from codax.entropy.quantisers import Rounding, drawn
 from codax.entropy.tables import (
     FRACTIONS,
     TABLE_TOTAL,
@@ -112,6 +112,11 @@ class StaticSource:
         seen = kept if noise is None else value + noise
         return self.density.bits(seen, quality), kept * self.unit
 
+    def anneal(self, value, heads, quality, noise, temperature):
+        """Like `train`, of latents that `drawn` draws to integers."""
+        kept = drawn(value, noise, temperature)
+        return self.density.bits(kept, quality), kept * self.unit
+
     def index(self, heads, shape):
         """See `Source`."""
         return np.broadcast_to(np.arange(shape[-1]), shape)
@@ -146,6 +151,12 @@ class ResidualSource:
         kept = straight_through_round(value - mean) + mean
         seen = kept if noise is None else value + noise
         return self.density.bits(seen - mean, index), kept * 16
+
+    def anneal(self, value, heads, quality, noise, temperature):
+        """Like `train`, of residuals that `drawn` draws to integers."""
+        mean, index = heads[0] / 16.0, heads[1]
+        residual = drawn(value - mean, noise, temperature)
+        return self.density.bits(residual, index), (residual + mean) * 16
 
     def index(self, heads, shape):
         """See `Source`."""

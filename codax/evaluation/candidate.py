@@ -10,6 +10,7 @@ from PIL import Image
 
 from codax import __version__
 from codax.codecs.container import quality_of_layers
+from codax.errors import ConfigError
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
 
@@ -64,7 +65,14 @@ class LearnedCodec(Protocol):
         """After how many layers its files can be cut; 1 if they cannot."""
         ...
 
-    def encode(self, picture: Image.Image, /, *, quality: float = 75) -> bytes:
+    @property
+    def refines(self) -> bool:
+        """Whether its latents can be refined."""
+        ...
+
+    def encode(
+        self, picture: Image.Image, /, *, quality: float = 75, refine: int = 0
+    ) -> bytes:
         """The bytes of a .codax file."""
         ...
 
@@ -73,27 +81,38 @@ class LearnedCodec(Protocol):
         ...
 
 
-def learned(codec: LearnedCodec) -> FileCodec:
+def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
     """A codec of `codax.load` for the bench.
 
     Args:
-        codec: has `name`, `weights_hash`, `qualities`, `layers`,
-            `encode(picture, quality=...)` and `decode(bytes)`.
+        codec: what of it is needed.
+        refine: steps of gradient descent on the latents of each file; then the codec
+            is called `NAME@STEPS`.
 
     Returns:
         The same codec, at those qualities of the headline rule that it supports; one
         whose quality picks layers at a quality for each.
+
+    Raises:
+        ConfigError: the codec's latents cannot be refined.
     """
+    if refine and not codec.refines:
+        raise ConfigError(f"{codec.name} has no latents that can be refined")
     low, high = codec.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
     if codec.layers > 1:
         every = range(1, codec.layers + 1)
         supported = tuple(quality_of_layers(n, codec.layers) / 2 for n in every)
+    settings = {"codax": __version__, "weights": codec.weights_hash.hex()}
+    if refine:
+        settings["refine"] = str(refine)
     return FileCodec(
-        name=codec.name,
-        settings={"codax": __version__, "weights": codec.weights_hash.hex()},
+        name=f"{codec.name}@{refine}" if refine else codec.name,
+        settings=settings,
         qualities=supported or (float(high),),
-        encode=lambda picture, quality: codec.encode(picture, quality=quality),
+        encode=lambda picture, quality: codec.encode(
+            picture, quality=quality, refine=refine
+        ),
         decode=lambda data: codec.decode(data).convert("RGB"),
         step=0.5,
         warm_up=True,

@@ -1,0 +1,122 @@
+"""Latents that are refined for one picture: cheaper files, decoded as any other."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from small_codecs import packed_codec, photo, small_codec, synthetic
+
+from codax.codecs.codec import Codec
+from codax.codecs.order import rate
+from codax.codecs.refining import refine
+from codax.entropy.quantisers import drawn
+from codax.errors import ConfigError
+from codax.evaluation.candidate import learned
+from codax.evaluation.metrics import psnr
+
+STEPS = 50
+
+
+@functools.cache
+def codec_of(name):
+    """A small codec with one shape of tiles, so that little is compiled."""
+    return Codec(*packed_codec(name), buckets=(24,))
+
+
+def price_of_file(codec, rgb, quality, **options):
+    """Bits plus lambda times distortion of a real file's stream."""
+    stream = codec.compress(rgb, quality, **options)
+    decoded = codec.decompress(stream, *rgb.shape[:2], quality)
+    error = ((decoded.astype(np.float64) - rgb) ** 2).sum() / 3
+    return 8 * len(stream) + float(codec.model.rates.lmbda(quality)) * error
+
+
+def test_drawn_values_lie_between_the_neighbours_and_freeze_at_the_nearer():
+    x = np.random.default_rng(0).uniform(-3, 3, 4000).astype(np.float32)
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 4000).astype(np.float32)
+    warm = np.asarray(drawn(x, noise, 0.5))
+    assert np.all((warm >= np.floor(x)) & (warm <= np.floor(x) + 1))
+    cold = np.asarray(drawn(x, noise, 0.02))
+    clear = np.abs(x - np.floor(x) - 0.5) > 0.1
+    np.testing.assert_allclose(cold[clear], np.round(x)[clear], atol=1e-2)
+    near = np.full(4000, 0.25, np.float32)
+    assert np.mean(np.asarray(drawn(near, noise, 0.5)) > 0.5) < 0.4
+    gradient = jax.grad(lambda v: drawn(v, noise, 0.5).sum())(jnp.asarray(x))
+    assert np.all(np.isfinite(gradient))
+    assert np.mean(np.asarray(gradient) > 0) > 0.9
+
+
+@pytest.mark.parametrize("name", ["quadtree", "factorized"])
+def test_a_refined_file_costs_less_and_decodes_as_any_other(name):
+    codec = codec_of(name)
+    rgb = photo()[100:196, 200:312]
+    before = price_of_file(codec, rgb, 100)
+    after = price_of_file(codec, rgb, 100, refine=STEPS)
+    assert after < before
+    data = codec.encode(rgb, quality=50, refine=STEPS)
+    again = codec.encode(rgb, quality=50, refine=STEPS)
+    assert data == again
+    assert psnr(rgb, np.asarray(codec.decode(data))) > 15
+    oracle = np.asarray(codec.decode(data, oracle=True))
+    np.testing.assert_array_equal(oracle, np.asarray(codec.decode(data)))
+
+
+def test_latents_beyond_the_picture_cost_nothing():
+    codec = small_codec("quadtree")
+    rgb = synthetic(72, 104)
+    inside = codec._networks.analyse(rgb, 100)
+    loud = {name: value.copy() for name, value in inside.items()}
+    for name, (rows, columns) in codec._networks.extents(72, 104).items():
+        loud[name][:, rows:], loud[name][:, :, columns:] = 50.0, 50.0
+    q, cells = np.array([100], np.int32), np.array([5, 7], np.int32)
+    prior = codec.model.prior
+    price = jax.jit(lambda latents: rate(prior, latents, q, None, extent=cells))
+    (bits, decoded), (same, kept) = price(inside), price(loud)
+    assert sum(same.values()) == pytest.approx(float(sum(bits.values())[0]))
+    np.testing.assert_array_equal(kept["y"], decoded["y"])
+    stream = codec.compress(rgb, 100)
+    expected = pytest.approx(8 * len(stream), rel=0.01, abs=512)
+    assert float(sum(bits.values())[0]) == expected
+
+
+def test_tiles_are_refined_one_by_one():
+    codec = codec_of("quadtree")
+    rgb = synthetic(400, 200)
+    latents = codec._networks.analyse(rgb, 100)
+    found = refine(codec._networks, rgb, latents, 100, 2)
+    assert {k: v.shape for k, v in found.items()} == {
+        k: v.shape for k, v in latents.items()
+    }
+    rows, columns = codec._networks.extents(400, 200)["y"]
+    changed = np.any(found["y"] != latents["y"], (0, 3))[:rows, :columns]
+    # The first 24 rows of cells are one tile, the last one another.
+    assert changed[:4].any()
+    assert changed[-1].any()
+    before, after = (price_of_file(codec, rgb, 100, refine=n) for n in (0, 4))
+    assert after < before
+
+
+def test_codecs_of_tokens_and_without_loss_refuse():
+    codec = small_codec("fsq")
+    assert not codec.refines
+    with pytest.raises(ConfigError, match="fsq-small-v1 has no latents that can be"):
+        codec.encode(Image.new("RGB", (64, 64)), refine=5)
+    assert not small_codec("wavelet-lossless").refines
+    with pytest.raises(ConfigError, match="refine is -1"):
+        small_codec("quadtree").encode(Image.new("RGB", (64, 64)), refine=-1)
+    with pytest.raises(ConfigError, match="no latents that can be refined"):
+        learned(codec, refine=5)
+
+
+def test_the_bench_refines_under_a_name_of_its_own():
+    codec = codec_of("factorized")
+    candidate = learned(codec, refine=STEPS)
+    assert candidate.name == f"factorized-small-v1@{STEPS}"
+    assert candidate.settings != learned(codec).settings
+    picture = Image.fromarray(photo()[:64, :64])
+    data = candidate.encode(picture, 50)
+    assert data == codec.encode(picture, quality=50, refine=STEPS)
+    assert candidate.decode(data).size == (64, 64)
