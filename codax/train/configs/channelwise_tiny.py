@@ -1,7 +1,7 @@
 """channelwise-tiny: the prior of `channelwise` behind the flagship's transforms.
 
     codax train channelwise-tiny --init quadtree-tiny --minutes 9 -o runs/tiny
-    codax export runs/tiny channelwise-tiny --share quadtree-tiny-v4
+    codax export runs/tiny channelwise-tiny --share quadtree-tiny-v5
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once. On one core this gave -38.2 % of JPEG's bits on Kodak.
@@ -9,11 +9,12 @@ compared, and each ships once. On one core this gave -38.2 % of JPEG's bits on K
 
 from codax.codecs.channelwise import ChannelwiseConfig
 from codax.train.config import TrainConfig
+from codax.train.configs.quadtree_tiny import config as quadtree
 
 config = TrainConfig(
     codec="channelwise",
     preset="tiny",
-    model=ChannelwiseConfig(),
+    model=ChannelwiseConfig(transforms=quadtree.model.transforms),
     data=("train", "train_extra"),
     held_out_of="train_extra",
     freeze=("g_a", "g_s"),

@@ -1,7 +1,7 @@
 """factorized-tiny: the prior of `factorized` behind the flagship's transforms.
 
     codax train factorized-tiny --init quadtree-tiny --minutes 7 -o runs/tiny
-    codax export runs/tiny factorized-tiny --share quadtree-tiny-v4
+    codax export runs/tiny factorized-tiny --share quadtree-tiny-v5
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once. On one core this gave -18.6 % of JPEG's bits on Kodak.
@@ -9,11 +9,12 @@ compared, and each ships once. On one core this gave -18.6 % of JPEG's bits on K
 
 from codax.codecs.factorized import FactorizedConfig
 from codax.train.config import TrainConfig
+from codax.train.configs.quadtree_tiny import config as quadtree
 
 config = TrainConfig(
     codec="factorized",
     preset="tiny",
-    model=FactorizedConfig(),
+    model=FactorizedConfig(transforms=quadtree.model.transforms),
     data=("train", "train_extra"),
     held_out_of="train_extra",
     freeze=("g_a", "g_s"),

@@ -1,7 +1,7 @@
 """fsq-tiny: digits of bounded alphabets behind the transforms of the house.
 
     codax train fsq-tiny --init quadtree-tiny --minutes 10 -o runs/fsq
-    codax export runs/fsq fsq-tiny --share quadtree-tiny-v4
+    codax export runs/fsq fsq-tiny --share quadtree-tiny-v5
 
 The transforms stay those of `quadtree-tiny` and ship once. On one core this gave
 -44.6 % of JPEG's bits on Kodak, up to 34.2 dB.
@@ -9,11 +9,12 @@ The transforms stay those of `quadtree-tiny` and ship once. On one core this gav
 
 from codax.codecs.fsq import FsqConfig
 from codax.train.config import TrainConfig
+from codax.train.configs.quadtree_tiny import config as quadtree
 
 config = TrainConfig(
     codec="fsq",
     preset="tiny",
-    model=FsqConfig(),
+    model=FsqConfig(transforms=quadtree.model.transforms),
     data=("train", "train_extra"),
     held_out_of="train_extra",
     freeze=("g_a", "g_s"),
