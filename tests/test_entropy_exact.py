@@ -15,6 +15,7 @@ from codax.entropy.exact import (
     check_module,
     half_up,
     inward_clip,
+    keep_in_bounds,
     straight_through_round,
 )
 from codax.entropy.networks import PhaseDense
@@ -125,6 +126,18 @@ def test_weights_beyond_the_bound_are_refused(kind):
         layer.bias[...] = jnp.full(layer.bias.shape, 2.0**24 / 2**14)
     with pytest.raises(ModelError, match=r"layer net.*exact below 16777216"):
         check_module("net", layer)
+    if kind == "depthwise":
+        layer.bias[...] = layer.bias[...] * 0.9
+        layer.kernel[...] = layer.kernel[...] * 1000
+    keep_in_bounds(layer)
+    assert 0.97 * EXACT_LIMIT < check_module("net", layer) < EXACT_LIMIT
+
+
+def test_weights_within_the_bound_keep_every_bit():
+    layer = ExactDense(64, 2, rngs=nnx.Rngs(0))
+    before = np.array(layer.kernel[...])
+    keep_in_bounds(layer)
+    np.testing.assert_array_equal(layer.kernel[...], before)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

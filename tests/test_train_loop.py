@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_codecs import small_config, synthetic
+from flax import nnx
+from small_codecs import small_config, small_networks, synthetic
 
 from codax.codecs.trees import flatten
-from codax.errors import CodaxError, ConfigError
+from codax.entropy.exact import ExactDense, check_module
+from codax.errors import CodaxError, ConfigError, ModelError
 from codax.train import loop
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
@@ -73,6 +75,20 @@ def pictures() -> ResidentSet:
 @pytest.fixture(scope="module")
 def resident():
     return pictures()
+
+
+def test_a_step_keeps_the_exact_path_exact(resident):
+    model, _ = small_networks("factorized")
+    layer = ExactDense(64, 2, rngs=nnx.Rngs(0))
+    layer.kernel[...] = jnp.full(layer.kernel.shape, 3.9)
+    model.prior.layer = layer  # A layer that compiles in no time.
+    with pytest.raises(ModelError, match="layer: sums reach"):
+        check_module("prior", model.prior)
+    trainer = Trainer(config_of(), model)
+    state = trainer.place_state(trainer.initial_state())
+    state, _ = trainer.steps(state, resident.arrays(), jnp.ones(1) * 1e-3, 2, 64, False)
+    for weights in (state["params"], state["ema"]):
+        check_module("prior", trainer.model(weights, state["fixed"]).prior)
 
 
 def stop_at(step: int, number: int = signal.SIGTERM):

@@ -44,6 +44,7 @@ __all__ = [
     "half_up",
     "integer_weights",
     "inward_clip",
+    "keep_in_bounds",
     "straight_through_round",
 ]
 
@@ -55,6 +56,8 @@ SIGNED = 511
 WEIGHT_BITS = 8
 """The integer weight is the shadow times 2**8."""
 WEIGHT_LIMIT = 1023
+MARGIN = 0.98
+"""Share of what sums may reach that training uses; rounding weights takes the rest."""
 BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
 
 
@@ -209,6 +212,27 @@ class ExactDepthwise(nnx.Module):
         total = depthwise3x3(x, kernel)
         limits = (-self.limit, self.limit)
         return finish_exact(total, self.bias[...], WEIGHT_BITS, limits, exact, extent)
+
+
+def keep_in_bounds(module: nnx.Module) -> None:
+    """Scales down what feeds an output of an exact layer that breaks `check_module`.
+
+    Args:
+        module: layers with `kernel`, `bias` and `shift` are changed in place; a layer
+            whose sums stay within 98 % of the bound keeps every bit.
+    """
+    layer: Any
+    for _, layer in nnx.iter_modules(module):
+        if not hasattr(layer, "shift"):
+            continue
+        kernel, taps = layer.kernel[...], layer.tap_axes
+        most = WEIGHT_LIMIT * 2.0**-WEIGHT_BITS
+        used = jnp.clip(kernel, -most, most)
+        sums = jnp.abs(used).sum(taps, keepdims=True) * (SIGNED * 2.0**WEIGHT_BITS)
+        bias = jnp.abs(layer.bias[...]).reshape(sums.shape) * BIAS_SCALE
+        room = MARGIN * EXACT_LIMIT - 2.0 ** (layer.shift - 1) - bias
+        share = jnp.clip(room / jnp.maximum(sums, 1.0), 0.0, 1.0)
+        layer.kernel[...] = jnp.where(share < 1.0, used * share, kernel)
 
 
 def check_module(name: str, module: nnx.Module) -> int:

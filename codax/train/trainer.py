@@ -18,6 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from codax.codecs.families import family
+from codax.entropy.exact import keep_in_bounds
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
@@ -140,6 +141,14 @@ class Trainer:
         """The networks with these weights."""
         return nnx.merge(self.graph, params, fixed)
 
+    def _in_bounds(self, params: Any, fixed: Any) -> Any:
+        """The weights, those of the exact path within what float32 can sum."""
+        # Copies: what a merged module is given, it writes back into the trees.
+        model = self.model(*jax.tree.map(lambda leaf: leaf, (params, fixed)))
+        keep_in_bounds(model.prior)
+        parts: Any = nnx.split(model, nnx.Param, ...)
+        return parts[1]
+
     def _loss(self, params, fixed, x, quality, key, weights, hard):
         losses, parts = rate_distortion(
             self.model(params, fixed),
@@ -203,11 +212,13 @@ class Trainer:
                 params,
                 state["params"],
             )
+        params = self._in_bounds(params, state["fixed"])
         # The average follows fast at first, so that early states are of use. Counted
         # from the optimiser's start: weights to start from came with older steps.
         count = optax.tree_utils.tree_get(state["opt"], "count")
         decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
+        ema = self._in_bounds(ema, state["fixed"])
         keep = lambda new, old: jax.tree.map(  # noqa: E731
             lambda a, b: jnp.where(good, a, b), new, old
         )
