@@ -65,10 +65,9 @@ def refine(
             for name, value in found.items()
         }
         x = window(rgb[None], row, column, float(CELL), edge=True)
-        left = np.array([grid[0] - row.begin, grid[1] - column.begin])
-        cells = np.minimum(left, [row.size, column.size]).astype(np.int32)
-        left = np.array(rgb.shape[:2]) - CELL * np.array([row.begin, column.begin])
-        pixels = np.minimum(left, x.shape[1:3]).astype(np.int32)
+        begin, size = (row.begin, column.begin), (row.size, column.size)
+        cells = np.minimum(np.subtract(grid, begin), size).astype(np.int32)
+        pixels = (rgb.shape[:2] - CELL * np.array(begin)).astype(np.int32)
         moves = {
             name: _at_stride(_core(row, column), networks.strides[name])
             for name in parts
@@ -121,7 +120,7 @@ def _price(model, latents, x, quality, cells, pixels, *, key=None, temperature=N
         x: uint8[1 H W 3].
         quality: int32[1], half steps.
         cells: int32[2], rows and columns at 1/16 that belong to the picture.
-        pixels: int32[2], the same in pixels.
+        pixels: int32[2], the same in pixels, or more than x has.
         key: for draws of the latents; None for hard rounding.
         temperature: of the draws.
     """
