@@ -18,7 +18,7 @@ THIRD_PARTY = {
     "errors": set(),
     "transforms": {"numpy", "jax", "flax"},
     "entropy": {"numpy", "jax", "flax", "constriction"},
-    "codecs": {"numpy", "jax", "flax", "PIL", "safetensors"},
+    "codecs": {"numpy", "jax", "flax", "optax", "PIL", "safetensors"},
     "evaluation": {"numpy", "jax", "PIL", "bjontegaard", "imagecodecs", "matplotlib"},
     "train": {"numpy", "jax", "flax", "optax", "PIL", "safetensors"},
     "cli": {"numpy", "jax", "PIL"},
