@@ -16,6 +16,7 @@ from codax.cli.common import Reporter, UsageError, add_common, positive_count
 from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from codax.codecs.codec import Codec
     from codax.evaluation.candidate import FileCodec
     from codax.evaluation.summary import CodecSummary
     from codax.evaluation.sweep import Sweep
@@ -223,6 +224,7 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
     from codax.evaluation.classical import CLASSICAL, classical
 
     codecs = []
+    loaded: dict[str, Codec] = {}
     for name in names:
         if name in CLASSICAL:
             codecs.append(classical(name))
@@ -240,7 +242,10 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         from codax.codecs.zoo import load
 
         prepare_jax(device)
-        codecs.append(learned(load(model), refine=int(steps or 0)))
+        # Once for MODEL and MODEL@N: its networks are compiled but once, too.
+        if model not in loaded:
+            loaded[model] = load(model)
+        codecs.append(learned(loaded[model], refine=int(steps or 0)))
     return codecs
 
 

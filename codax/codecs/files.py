@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,14 @@ from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
 if TYPE_CHECKING:
     from codax.codecs.codec import Codec
 
-__all__ = ["decode_image", "encode_image", "find_codec", "read_for", "read_info"]
+__all__ = [
+    "check_refine",
+    "decode_image",
+    "encode_image",
+    "find_codec",
+    "read_for",
+    "read_info",
+]
 
 METADATA = ("all", "icc", "none")
 
@@ -71,10 +78,7 @@ def encode_image(
         raise ConfigError(
             f"{codec.name} has no lossless path; `codax models` names codecs that have"
         )
-    if refine and not codec.refines:
-        raise ConfigError(f"{codec.name} has no latents that can be refined")
-    if refine < 0:
-        raise ConfigError(f"refine is {refine}; expected a number of steps, 0 or more")
+    check_refine(codec, refine)
     if metadata not in METADATA:
         raise ConfigError(
             f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
@@ -127,6 +131,22 @@ def encode_image(
         return file_at(_lowest_reaching(codec, psnr_at, target_psnr))
     limit = target_size or math.floor((target_bpp or 0) * width * height / 8)
     return file_at(_highest_within(codec, lambda trial: len(file_at(trial)), limit))
+
+
+def check_refine(codec: Any, refine: int) -> None:
+    """Checks steps of refining.
+
+    Args:
+        codec: has `name` and `refines`.
+        refine: how many.
+
+    Raises:
+        ConfigError: the codec has nothing to refine, or less than no steps.
+    """
+    if refine and not codec.refines:
+        raise ConfigError(f"{codec.name} has no latents that can be refined")
+    if refine < 0:
+        raise ConfigError(f"refine is {refine}; expected a number of steps, 0 or more")
 
 
 def decode_image(

@@ -184,7 +184,7 @@ def rate(
         else:
             cost, kept = source.anneal(value, heads, quality, noise, temperature)
         if extent is not None:
-            own = -(-extent * prior.strides[step.target] // 1)
+            own = jnp.ceil(extent * prior.strides[step.target])
             cost, kept = grid_mask(cost, own), grid_mask(kept, own)
         if step.where is not None:
             coded = jnp.asarray(step.where(*value.shape[1:3]))[..., None]

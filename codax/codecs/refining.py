@@ -23,7 +23,7 @@ import optax
 
 from codax.codecs.order import rate
 from codax.codecs.running import CELL, Networks, extent
-from codax.codecs.tiles import Span, keep, tiles, window
+from codax.codecs.tiles import Span, inside, keep, tiles, window
 from codax.transforms.layers import grid_mask
 
 __all__ = ["refine"]
@@ -65,14 +65,14 @@ def refine(
             for name, value in found.items()
         }
         x = window(rgb[None], row, column, float(CELL), edge=True)
-        begin, size = (row.begin, column.begin), (row.size, column.size)
-        cells = np.minimum(np.subtract(grid, begin), size).astype(np.int32)
-        pixels = (rgb.shape[:2] - CELL * np.array(begin)).astype(np.int32)
+        corner = CELL * np.array([row.begin, column.begin])
+        pixels = (rgb.shape[:2] - corner).astype(np.int32)
         moves = {
             name: _at_stride(_core(row, column), networks.strides[name])
             for name in parts
         }
-        args = (x, np.array([quality], np.int32), cells, pixels)
+        q = np.array([quality], np.int32)
+        args = (x, q, inside(row, column, grid), pixels)
         refined = _refine_tile(networks, parts, moves, steps, args)
         for name, value in refined.items():
             keep(found[name], value, row, column, networks.strides[name])

@@ -20,6 +20,7 @@ __all__ = [
     "BUCKETS",
     "Span",
     "check_buckets",
+    "inside",
     "keep",
     "run_tiles",
     "spans",
@@ -129,6 +130,12 @@ def window(
     return np.pad(part, short, mode="edge" if edge else "constant")
 
 
+def inside(row: Span, column: Span, grid: tuple[int, int]) -> np.ndarray:
+    """Rows and columns of a tile that belong to the picture's grid, int32[2]."""
+    sides = [min(s.size, n - s.begin) for s, n in zip((row, column), grid, strict=True)]
+    return np.array(sides, np.int32)
+
+
 def run_tiles(
     network: Callable[..., tuple[np.ndarray, ...]],
     inputs: list[tuple[np.ndarray, float]],
@@ -152,14 +159,7 @@ def run_tiles(
     """
     for row, column in tiles(grid, halo, buckets):
         windows = [window(a, row, column, f, edge=edge) for a, f in inputs]
-        extent = np.array(
-            [
-                min(row.size, grid[0] - row.begin),
-                min(column.size, grid[1] - column.begin),
-            ],
-            np.int32,
-        )
-        results = network(*windows, extent)
+        results = network(*windows, inside(row, column, grid))
         for (whole, factor), result in zip(outputs, results, strict=True):
             keep(whole, np.asarray(result), row, column, factor)
 

@@ -225,14 +225,27 @@ def keep_in_bounds(module: nnx.Module) -> None:
     for _, layer in nnx.iter_modules(module):
         if not hasattr(layer, "shift"):
             continue
-        kernel, taps = layer.kernel[...], layer.tap_axes
-        most = WEIGHT_LIMIT * 2.0**-WEIGHT_BITS
+        kernel, most = layer.kernel[...], WEIGHT_LIMIT * 2.0**-WEIGHT_BITS
         used = jnp.clip(kernel, -most, most)
-        sums = jnp.abs(used).sum(taps, keepdims=True) * (SIGNED * 2.0**WEIGHT_BITS)
-        bias = jnp.abs(layer.bias[...]).reshape(sums.shape) * BIAS_SCALE
-        room = MARGIN * EXACT_LIMIT - 2.0 ** (layer.shift - 1) - bias
-        share = jnp.clip(room / jnp.maximum(sums, 1.0), 0.0, 1.0)
+        products, rest = _sums(
+            layer, used * 2.0**WEIGHT_BITS, layer.bias[...] * BIAS_SCALE
+        )
+        room = MARGIN * EXACT_LIMIT - rest
+        share = jnp.clip(room / jnp.maximum(products, 1.0), 0.0, 1.0)
+        share = jnp.expand_dims(share, layer.tap_axes)
         layer.kernel[...] = jnp.where(share < 1.0, used * share, kernel)
+
+
+def _sums(layer: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
+    """What the products of each output may sum to, and what bias and rounding add.
+
+    Args:
+        layer: an exact layer.
+        kernel: its integer weights, of NumPy or JAX.
+        bias: its integer biases.
+    """
+    products = abs(kernel).sum(layer.tap_axes) * SIGNED
+    return products, abs(bias) + 2.0 ** (layer.shift - 1)
 
 
 def check_module(name: str, module: nnx.Module) -> int:
@@ -261,11 +274,8 @@ def check_module(name: str, module: nnx.Module) -> int:
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise ModelError(f"layer {where}: a weight is not finite")
         kernel = np.clip(kernel, -WEIGHT_LIMIT, WEIGHT_LIMIT)
-        taps = layer.tap_axes
-        sums = (
-            np.abs(kernel).sum(taps) * SIGNED + np.abs(bias) + 2.0 ** (layer.shift - 1)
-        )
-        largest = max(largest, int(sums.max()))
+        products, rest = _sums(layer, kernel, bias)
+        largest = max(largest, int((products + rest).max()))
         if largest >= EXACT_LIMIT:
             raise ModelError(
                 f"layer {where}: sums reach {largest}, float32 is exact below "

@@ -10,7 +10,7 @@ from PIL import Image
 
 from codax import __version__
 from codax.codecs.container import quality_of_layers
-from codax.errors import ConfigError
+from codax.codecs.files import check_refine
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
 
@@ -96,8 +96,7 @@ def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
     Raises:
         ConfigError: the codec's latents cannot be refined.
     """
-    if refine and not codec.refines:
-        raise ConfigError(f"{codec.name} has no latents that can be refined")
+    check_refine(codec, refine)
     low, high = codec.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
     if codec.layers > 1:

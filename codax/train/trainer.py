@@ -6,7 +6,7 @@ run resumes exactly and any number of devices draws the same crops and noise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -141,13 +141,19 @@ class Trainer:
         """The networks with these weights."""
         return nnx.merge(self.graph, params, fixed)
 
-    def _in_bounds(self, params: Any, fixed: Any) -> Any:
-        """The weights, those of the exact path within what float32 can sum."""
+    def _changed(
+        self, params: Any, fixed: Any, change: Callable[[Any], Any]
+    ) -> tuple[Any, Any, Any]:
+        """The weights after a change of the networks in place, and what it returned."""
         # Copies: what a merged module is given, it writes back into the trees.
         model = self.model(*jax.tree.map(lambda leaf: leaf, (params, fixed)))
-        keep_in_bounds(model.prior)
+        found = change(model)
         parts: Any = nnx.split(model, nnx.Param, ...)
-        return parts[1]
+        return parts[1], parts[2], found
+
+    def _in_bounds(self, params: Any, fixed: Any) -> Any:
+        """The weights, those of the exact path within what float32 can sum."""
+        return self._changed(params, fixed, lambda m: keep_in_bounds(m.prior))[0]
 
     def _loss(self, params, fixed, x, quality, key, weights, hard):
         losses, parts = rate_distortion(
@@ -267,13 +273,10 @@ class Trainer:
             The state, and figures for the log.
         """
         averaged = stage == "end"
-        # Copies: what a merged module is given, it writes back into the trees.
         weights = state["ema" if averaged else "params"]
-        copies = jax.tree.map(lambda leaf: leaf, (weights, state["fixed"]))
-        model = self.model(*copies)
-        facts = model.adapt(pictures, stage)
-        parts: Any = nnx.split(model, nnx.Param, ...)
-        _, params, fixed = parts
+        params, fixed, facts = self._changed(
+            weights, state["fixed"], lambda model: model.adapt(pictures, stage)
+        )
         if averaged:
             return state | {"fixed": fixed}, facts
         ema = jax.tree.map(
