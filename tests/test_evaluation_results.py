@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -47,11 +48,11 @@ def rows_of(codec, factor):
 
 
 @pytest.fixture
-def stored(tmp_path):
+def stored(tool, tmp_path):
     for name in ("zoo", "kodak"):
         rows = rows_of("jpeg", 1.0) + rows_of("mine-tiny-v1", 0.8)
-        folder = tmp_path / "results" / name
-        folder.mkdir(parents=True)
+        folder = tmp_path / f"report-{name}"
+        folder.mkdir()
         write_csv(rows, folder / "rows.csv")
         facts = {
             "command": "codax evaluate x", "commit": "0123456789ab",
@@ -59,6 +60,7 @@ def stored(tmp_path):
         }  # fmt: skip
         run = as_json(summarise(rows, "jpeg"), "jpeg", facts)
         (folder / "run.json").write_text(json.dumps(run))
+        tool.add_report(folder, tmp_path / "results" / name)
     return tmp_path
 
 
@@ -85,8 +87,8 @@ def test_page_holds_the_figures_of_the_rows(tool, stored, monkeypatch):
 
 
 def test_added_rows_replace_their_codec_and_fill_its_card(tool, stored, monkeypatch):
-    results, report = stored / "results", stored / "report"
-    (results / "zoo").rename(report)
+    results, report = stored / "results", stored / "report-zoo"
+    shutil.rmtree(results / "zoo")
     rows = rows_of("mine-tiny-v2", 0.5)
     write_csv(rows, report / "rows.csv")
     facts = {"command": "codax evaluate y", "commit": "1", "machine": "m",
@@ -122,5 +124,5 @@ def test_rows_survive_storing(tool, stored):
 
 def test_no_rows_is_a_clear_message(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["results.py", "--rows", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"no rows\.csv"):
+    with pytest.raises(SystemExit, match=r"no rows\.csv\.xz"):
         tool.main()

@@ -3,8 +3,8 @@
     codax evaluate kodak/ --codecs quadtree-tiny -o report/
     python tools/results.py --add report kodak
 
-Each folder of `results/` is one set of pictures: `rows.csv` holds a line for each file
-that was made, `run.json` the settings, the commit and the machine. `--add` takes a
+Each folder of `results/` is one set of pictures: `rows.csv.xz` holds a line for each file
+that was made (`xz -dc` or pandas reads it), `run.json` the settings, the commit and the machine. `--add` takes a
 report's codecs into one; others stay, replaced weights too, as what was before. The
 cards in `checkpoints/` get their figures on Kodak.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from codax.evaluation.curves import published
 from codax.evaluation.summary import CodecSummary, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
+STORED = "rows.csv.xz"
+"""A fifth of what the table takes as text: these are thousands of lines."""
 FIRST_SETS = ("kodak", "gb82", "second")
 ANCHORS = ("jpeg", "webp", "avif", "avif-ssim", "jpeg2000", "jxl")
 PUBLISHED = {
@@ -66,9 +69,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.add:
         add_report(Path(args.add[0]), args.rows / args.add[1])
-    stored = {path.parent.name: path.parent for path in args.rows.glob("*/rows.csv")}
+    stored = {path.parent.name: path.parent for path in args.rows.glob(f"*/{STORED}")}
     if not stored:
-        raise SystemExit(f"results.py: no rows.csv in the folders of {args.rows}")
+        raise SystemExit(f"results.py: no {STORED} in the folders of {args.rows}")
     names = [name for name in FIRST_SETS if name in stored]
     names += sorted(stored.keys() - set(names))
     parts = [_head()]
@@ -87,15 +90,21 @@ def add_report(report: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").is_file():
         old = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        stored = (folder / "rows.csv").read_text(encoding="utf-8").splitlines()
+        stored = _read_table(folder)
         lines += [line for line in stored[1:] if line.split(",")[1] not in names]
         fresh["codecs"] += [c for c in old["codecs"] if c["codec"] not in names]
         earlier = [old["conditions"]["command"], *old["conditions"].get("earlier", ())]
         mine = fresh["conditions"]["command"]
         fresh["conditions"]["earlier"] = [e for e in earlier if e != mine]
-    (folder / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = "\n".join(lines) + "\n"
+    (folder / STORED).write_bytes(lzma.compress(table.encode(), preset=9))
     text = json.dumps(fresh, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _read_table(folder: Path) -> list[str]:
+    """The lines of a stored set."""
+    return lzma.decompress((folder / STORED).read_bytes()).decode().splitlines()
 
 
 def write_cards(checkpoints: Path, rows: list[Row]) -> None:
@@ -139,13 +148,12 @@ def read_set(folder: Path) -> tuple[list[Row], dict[str, Any]]:
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     settings = {codec["codec"]: codec["settings"] for codec in run["codecs"]}
     rows: list[Row] = []
-    with (folder / "rows.csv").open(newline="", encoding="utf-8") as lines:
-        for line in csv.DictReader(lines):
-            row: Row = {
-                key: value if key in ("picture", "codec") else _number(value)
-                for key, value in line.items()
-            }
-            rows.append({**row, "settings": settings[row["codec"]]})
+    for line in csv.DictReader(_read_table(folder)):
+        row: Row = {
+            key: value if key in ("picture", "codec") else _number(value)
+            for key, value in line.items()
+        }
+        rows.append({**row, "settings": settings[row["codec"]]})
     return rows, run
 
 
