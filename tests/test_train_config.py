@@ -43,6 +43,7 @@ def test_the_family_gives_the_model(config):
         ("quality", 201),
         ("refresh", 0),
         ("steps_per_call", 0),
+        ("accumulate", 3),
         ("clip", 0.0),
     ],
 )

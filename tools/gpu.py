@@ -309,9 +309,7 @@ def measure(args) -> None:
     def bare(params, fixed, x, key):
         ones = jnp.ones(batch)
         x = x.astype(jnp.float32)
-        return jax.grad(trainer._loss, has_aux=True)(
-            params, fixed, x, quality, key, ones, False
-        )
+        return trainer._gradients(params, fixed, x, quality, key, ones, False)
 
     def timed(name: str, call) -> float:
         call(0)

@@ -3,10 +3,10 @@
     codax evaluate kodak/ --codecs quadtree-tiny -o report/
     python tools/results.py --add report kodak
 
-Each folder of `results/` is one set of pictures: `rows.csv.xz` holds a line for each file
-that was made (`xz -dc` or pandas reads it), `run.json` the settings, the commit and the machine. `--add` takes a
-report's codecs into one; others stay, replaced weights too, as what was before. The
-cards in `checkpoints/` get their figures on Kodak.
+Each folder of `results/` is one set of pictures: `rows.csv.xz` holds a line for each
+file that was made (`xz -dc` or pandas reads it), `run.json` the settings, the commit
+and the machine. `--add` takes a report's codecs into one; others stay, replaced weights
+too, as what was before. The cards in `checkpoints/` get their figures on Kodak.
 """
 
 from __future__ import annotations

@@ -89,10 +89,10 @@ class Trainer:
         devices = devices or jax.local_devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
         for name in ("batch", "branch_batch"):
-            if getattr(config, name) % len(devices):
+            if getattr(config, name) // config.accumulate % len(devices):
                 raise ConfigError(
-                    f"{name}: got {getattr(config, name)}, expected a multiple of the "
-                    f"{len(devices)} devices"
+                    f"{name}: got {getattr(config, name)} in {config.accumulate} "
+                    f"parts, expected a multiple of the {len(devices)} devices in each"
                 )
 
     def __eq__(self, other: object) -> bool:
@@ -166,6 +166,30 @@ class Trainer:
         )
         return jnp.mean(losses * weights), (losses, parts)
 
+    def _gradients(self, params, fixed, x, quality, key, weights, hard):
+        """Gradients of a step's crops, and losses and parts of each crop."""
+        slope = jax.grad(self._loss, has_aux=True)
+        count = self.config.accumulate
+        if count == 1:
+            return slope(params, fixed, self._share_out(x), quality, key, weights, hard)
+
+        def add(total, part):
+            x, *rest = part
+            x = self._share_out(x)
+            grads, facts = slope(params, fixed, x, *rest, hard)
+            return jax.tree.map(jnp.add, total, grads), facts
+
+        x, quality, weights = (
+            a.reshape(count, -1, *a.shape[1:]) for a in (x, quality, weights)
+        )
+        start = jax.tree.map(jnp.zeros_like, params)
+        parts = (x, quality, jax.random.split(key, count), weights)
+        total, facts = jax.lax.scan(add, start, parts)
+        return (
+            jax.tree.map(lambda g: g / count, total),
+            jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), facts),
+        )
+
     def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
         """One update. Randomness is keyed by seed and step alone."""
         config = self.config
@@ -180,7 +204,6 @@ class Trainer:
             )
         else:
             (x,) = data
-        x = self._share_out(x)
         low, high = (2 * end for end in family(config.codec).qualities)
         quality = jax.random.randint(quality_key, (batch,), low, high + 1)
         if config.quality >= 0:
@@ -191,7 +214,7 @@ class Trainer:
         weights = jnp.where(known[anchor] > 0, 1.0 / known[anchor], 0.3)
         if not config.weighted:
             weights = jnp.full_like(weights, 0.3)
-        grads, (losses, parts) = jax.grad(self._loss, has_aux=True)(
+        grads, (losses, parts) = self._gradients(
             state["params"],
             state["fixed"],
             x.astype(jnp.float32),

@@ -1,10 +1,11 @@
 r"""quadtree-base: the flagship's larger preset.
 
-    codax train quadtree-base --init checkpoints/trunk/quadtree-tiny.npz --minutes 60 \
+    codax train quadtree-base --init quadtree-tiny-v5 --set branch=1.0 --minutes 118 \
         -o runs/quadtree-base
 
 It begins as the `quadtree-tiny` that it starts from and has more channels and blocks to
-learn with. On a GPU add `--set batch=64 --set steps_per_call=20`, see `tools/gpu.py`.
+learn with. On a GPU add `--set batch=64 --set steps_per_call=20 --set accumulate=1`,
+see `tools/gpu.py`.
 """
 
 from dataclasses import replace
@@ -16,9 +17,14 @@ config = replace(
     preset="base",
     model=replace(
         tiny.model,
-        transforms=replace(tiny.model.transforms, fine=160, coarse=256),
-        features=256,
-        hidden=512,
+        transforms=replace(
+            tiny.model.transforms, fine=128, coarse=224, synthesis_coarse=3
+        ),
+        features=224,
+        hidden=448,
+        blocks=3,
     ),
+    rate=2e-3,
+    accumulate=8,
     branch=0.25,
 )
