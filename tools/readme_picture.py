@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     picture = Image.open(FIXTURE).convert("RGB")
-    codec = codax.load("quadtree-tiny")
+    codec = codax.load("quadtree-base")
     data = codec.encode(picture, quality=QUALITY)
     jpeg = jpeg_beyond(picture, len(data))
     pictures, captions = [picture], ["original"]
