@@ -168,15 +168,17 @@ class Trainer:
 
     def _gradients(self, params, fixed, x, quality, key, weights, hard):
         """Gradients of a step's crops, and losses and parts of each crop."""
-        slope = jax.grad(self._loss, has_aux=True)
+
+        def slope(x, *rest):
+            x = self._share_out(x)
+            return jax.grad(self._loss, has_aux=True)(params, fixed, x, *rest, hard)
+
         count = self.config.accumulate
         if count == 1:
-            return slope(params, fixed, self._share_out(x), quality, key, weights, hard)
+            return slope(x, quality, key, weights)
 
         def add(total, part):
-            x, *rest = part
-            x = self._share_out(x)
-            grads, facts = slope(params, fixed, x, *rest, hard)
+            grads, facts = slope(*part)
             return jax.tree.map(jnp.add, total, grads), facts
 
         x, quality, weights = (
