@@ -1,11 +1,11 @@
 r"""quadtree-base: the flagship's larger preset.
 
-    codax train quadtree-base --init quadtree-tiny-v5 --set branch=1.0 --minutes 118 \
+    codax train quadtree-base --init quadtree-base-v2 --set branch=1.0 --minutes 118 \
         -o runs/quadtree-base
 
-It begins as the `quadtree-tiny` that it starts from and has more channels and blocks to
-learn with. On a GPU add `--set batch=64 --set steps_per_call=20 --set accumulate=1`,
-see `tools/gpu.py`.
+goes on from the weights that ship; docs/training.md tells how they were made. It began
+as `quadtree-tiny-v5`, with more channels and blocks to learn with. On a GPU add
+`--set batch=64 --set steps_per_call=20 --set accumulate=1`, see `tools/gpu.py`.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ config = replace(
         hidden=448,
         blocks=3,
     ),
-    rate=2e-3,
+    rate=1.5e-3,
     accumulate=8,
     branch=0.25,
 )
