@@ -358,6 +358,21 @@ def test_crops_that_cannot_be_shared_out_are_refused(resident):
         Trainer(config, model, jax.devices() * 2)
 
 
+@pytest.mark.parametrize("hard", [False, True])
+def test_bfloat16_is_near_and_ends_with_the_encoder(resident, hard):
+    found = []
+    for mixed in (False, True):
+        trainer = Trainer(config_of(bfloat16=mixed), start_of("factorized"))
+        state = trainer.place_state(trainer.initial_state())
+        data = trainer.place(resident.arrays())
+        for _ in range(2):
+            # The heads start at zero: one step until what they read matters.
+            state, report = trainer.steps(state, data, jnp.full(1, 1e-3), 2, 64, hard)
+        found.append([float(report[n]) for n in ("loss", "bpp", "psnr", "norm")])
+    assert (found[1] == found[0]) is hard
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
 def test_crops_in_parts_give_the_same_gradients(resident):
     found = []
     for parts in (1, 2):

@@ -156,14 +156,17 @@ class Trainer:
         return self._changed(params, fixed, lambda m: keep_in_bounds(m.prior))[0]
 
     def _loss(self, params, fixed, x, quality, key, weights, hard):
-        losses, parts = rate_distortion(
-            self.model(params, fixed),
-            x,
-            quality,
-            None if hard else key,
-            distortion=self.config.distortion,
-            exact=self.config.exact,
-        )
+        # At the end networks see the arithmetic that files will see.
+        mixed = self.config.bfloat16 and not hard
+        with jax.default_matmul_precision("bfloat16" if mixed else "highest"):
+            losses, parts = rate_distortion(
+                self.model(params, fixed),
+                x,
+                quality,
+                None if hard else key,
+                distortion=self.config.distortion,
+                exact=self.config.exact,
+            )
         return jnp.mean(losses * weights), (losses, parts)
 
     def _gradients(self, params, fixed, x, quality, key, weights, hard):

@@ -6,6 +6,7 @@ shifted multiply-adds: on XLA's CPU a grouped convolution is thirty times slower
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,21 +57,60 @@ def depth_to_space(x: jax.Array, size: int) -> jax.Array:
     return x.reshape(n, h * size, w * size, inner)
 
 
-def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def pointwise(x: jax.Array, kernel: jax.Array, *, rounded: bool = False) -> jax.Array:
     """A 1x1 layer's products: one dot over channels, all positions as its rows.
 
     As a dot of two axes: on XLA's CPU the gradient by the kernel of the same dot over
     four axes takes twice the time.
 
+    Under `jax.default_matmul_precision("bfloat16")`, for training, products of two
+    arrays rounded to bfloat16, summed in float32, take the place of the layer's own if
+    it is `rounded`, and always of the gradient by x: three times as fast on a CPU with
+    AMX. So exact layers stay exact there.
+
     Args:
         x: float32[... in].
         kernel: float32[in out].
+        rounded: whether the layer bears such products.
 
     Returns:
         float32[... out].
     """
-    rows = jnp.dot(x.reshape(-1, x.shape[-1]), kernel, precision="highest")
+    rows = x.reshape(-1, x.shape[-1])
+    if jax.config.jax_default_matmul_precision == "bfloat16":
+        rows = _mixed_products(rows, kernel, rounded)
+    else:
+        rows = jnp.dot(rows, kernel, precision="highest")
     return rows.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _mixed_products(rows: jax.Array, kernel: jax.Array, rounded: bool) -> jax.Array:
+    if rounded:
+        return _bfloat16_dot(rows, kernel, 0)
+    return jnp.dot(rows, kernel, precision="highest")
+
+
+def _bfloat16_dot(left: jax.Array, right: jax.Array, axis: int) -> jax.Array:
+    """The dot of left's last axis and an axis of right."""
+    pair = left.astype(jnp.bfloat16), right.astype(jnp.bfloat16)
+    axes = (((1,), (axis,)), ((), ()))
+    return jax.lax.dot_general(*pair, axes, preferred_element_type=jnp.float32)
+
+
+def _mixed_forward(rows, kernel, rounded):
+    return _mixed_products(rows, kernel, rounded), (rows, kernel)
+
+
+def _mixed_backward(rounded, saved, g):
+    rows, kernel = saved
+    # XLA's CPU has no fast product of bfloat16 with a transposed left side: there the
+    # preset, unlike rounded arrays, stays in float32.
+    by_kernel = jnp.dot(rows.T, g, precision="BF16_BF16_F32")
+    return _bfloat16_dot(g, kernel, 1), by_kernel
+
+
+_mixed_products.defvjp(_mixed_forward, _mixed_backward)
 
 
 def grid_mask(x: jax.Array, extent: jax.Array | None) -> jax.Array:
@@ -156,7 +196,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
-        return pointwise(x, self.kernel[...]) + self.bias[...]
+        return pointwise(x, self.kernel[...], rounded=True) + self.bias[...]
 
 
 class Depthwise(nnx.Module):
