@@ -28,6 +28,8 @@ __all__ = [
     "space_to_depth",
 ]
 
+PRECISION = "jax_default_matmul_precision"
+
 
 class Fixed(nnx.Variable):
     """A stored constant that is not trained (normalisers, shifts, multipliers)."""
@@ -77,7 +79,7 @@ def pointwise(x: jax.Array, kernel: jax.Array, *, rounded: bool = False) -> jax.
         float32[... out].
     """
     rows = x.reshape(-1, x.shape[-1])
-    if jax.config.jax_default_matmul_precision == "bfloat16":
+    if getattr(jax.config, PRECISION) == "bfloat16":
         rows = _mixed_products(rows, kernel, rounded)
     else:
         rows = jnp.dot(rows, kernel, precision="highest")
