@@ -163,13 +163,16 @@ def test_a_checkpoint_cannot_share_what_differs(tmp_path, monkeypatch):
 
 def test_a_run_starts_from_a_checkpoint(tmp_path):
     packed, card = packed_codec("quadtree")
+    card |= {"steps": 70, "hours": {"cpu": 0.5, "gpu": 0.25}, "megapixels": 9.5}
     write_checkpoint(tmp_path / card["name"], packed, card)
     state = fresh_state("quadtree", 2)
     joined = join_initial(state, load_initial(tmp_path / card["name"]), pytest.fail)
     weights = unpack_weights(packed)
     for name, value in flatten(joined["ema"]).items():
         np.testing.assert_array_equal(value, weights[name])
-    assert int(joined["step"]) == 0
+    # It goes on: other crops than before, and hours are counted together.
+    found = [joined[name].item() for name in ("step", "seconds", "pixels")]
+    assert found == [70, 2700.0, 9.5]
 
 
 def test_of_another_family_the_transforms_are_taken(tmp_path):

@@ -51,17 +51,26 @@ def load_initial(path: Path) -> Arrays:
             `trunk.npz`.
 
     Returns:
-        `ema/...` and `fixed/...` arrays, and the counters where the file has them.
+        `ema/...` and `fixed/...` arrays, and the counters where the file or the card
+        has them: a run that goes on draws other crops, and its card counts all hours.
 
     Raises:
         ModelError: the file or folder cannot be used.
     """
     if not path.is_dir():
         return load_trunk(path)
-    packed, _ = read_checkpoint(path)
+    packed, card = read_checkpoint(path)
     # A checkpoint does not say which arrays are constants: each may be asked for.
     weights = unpack_weights(packed).items()
-    return {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
+    found = {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
+    counters = (
+        card.get("steps", 0),
+        3600 * sum(card.get("hours", {}).values()),
+        card.get("megapixels", 0),
+    )
+    return found | {
+        name: np.asarray(value) for name, value in zip(COUNTERS, counters, strict=True)
+    }
 
 
 def join_initial(

@@ -1,6 +1,6 @@
 r"""quadtree-base: the flagship's larger preset.
 
-    codax train quadtree-base --init quadtree-base-v2 --set branch=1.0 --minutes 118 \
+    codax train quadtree-base --init quadtree-base-v3 --set branch=1.0 --minutes 118 \
         -o runs/quadtree-base
 
 goes on from the weights that ship; docs/training.md tells how they were made. It began
@@ -26,5 +26,6 @@ config = replace(
     ),
     rate=1.5e-3,
     accumulate=8,
+    bfloat16=True,
     branch=0.25,
 )
