@@ -108,6 +108,20 @@ def test_weights_to_start_from(place, trained):
     assert trained[0]["initial"]["ema/x"].dtype == np.float32
 
 
+def test_frozen_networks_of_other_weights(place, trained, capsys):
+    for name, value in (("a", 1), ("b", 2)):
+        parts = {f"ema/{part}/x": np.full(3, value) for part in ("g_a", "g_s", "h_a")}
+        np.savez(place / f"{name}.npz", **parts, step=np.int32(value))
+    words = [*TRAIN, "--steps", "3", "--init", "a.npz", "--frozen", "b.npz"]
+    assert main([*words, "--set", "freeze=g_a,g_s"]) == 0
+    initial = {name: value.max() for name, value in trained[0]["initial"].items()}
+    assert initial == {"ema/g_a/x": 2, "ema/g_s/x": 2, "ema/h_a/x": 1, "step": 1}
+    command = (place / "run" / "commands.txt").read_text()
+    assert "--init a.npz --frozen b.npz --steps 3" in command
+    assert main([*words, "-f", "--set", "freeze=prior"]) == 1
+    assert "prior is not in the weights to take it from" in capsys.readouterr().err
+
+
 def test_a_streaming_run_gets_its_pictures(place, trained):
     assert main([*TRAIN, "--steps", "3", "--set", "stream=true"]) == 0
     assert len(trained[0]["stream"]) == 3
@@ -125,6 +139,8 @@ def test_a_streaming_run_gets_its_pictures(place, trained):
         ([*TRAIN, "--steps", "3", "--set", "batsh=1"], 1, "did you mean batch"),
         ([*TRAIN, "--steps", "3", "--set", "held_out=9"], 1, "expected 0 to 3"),
         ([*TRAIN, "--steps", "3", "--init", "absent"], 1, "absent"),
+        ([*TRAIN, "--steps", "3", "--frozen", "w.npz"], 2, "only with --init"),
+        ([*TRAIN, *"--steps 3 --init w.npz --frozen w.npz".split()], 2, "nothing"),
         (["train", "mine.py", "-o", "run", "--steps", "3"], 1, "give --data DIR"),
         (["train", "no.py", "-o", "run", "--steps", "3"], 1, "no such configuration"),
         (["export", "run"], 2, "NAME is missing"),
@@ -134,6 +150,7 @@ def test_a_streaming_run_gets_its_pictures(place, trained):
     ],
 )
 def test_mistakes_are_one_line_errors(place, trained, capsys, words, status, message):
+    np.savez(place / "w.npz", **{"ema/x": np.ones(3)})
     assert main(words) == status
     error = capsys.readouterr().err
     assert message in error

@@ -65,6 +65,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="start from a checkpoint (name or folder) or a run's or trunk's npz",
     )
     parser.add_argument(
+        "--frozen",
+        metavar="WEIGHTS",
+        help="with --init: take what the configuration freezes from these instead",
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on with the run, as it was saved"
     )
     parser.add_argument(
@@ -101,12 +106,17 @@ def run(args: argparse.Namespace) -> int:
 
     prepare_jax(args.device)
     from codax.train.folders import run_pictures
-    from codax.train.initial import load_initial
+    from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
     from codax.train.watch import Watcher
 
     config = _configuration(args, folder, report)
     initial = load_initial(_weights(args.init)) if args.init else None
+    if initial is not None and args.frozen:
+        if not config.freeze:
+            raise UsageError("--frozen: the configuration freezes nothing")
+        other = load_initial(_weights(args.frozen))
+        initial = with_frozen(initial, other, config.freeze)
     training, held_out = run_pictures(config, args.data)
     with report.waiting(f"reading {len(training)} pictures"):
         resident = _resident(config, training)
@@ -148,6 +158,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace, folder: Path) -> None:
     """Refuses what can be refused before anything is loaded."""
     begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+    if args.frozen and not args.init:
+        raise UsageError("--frozen goes only with --init")
     if args.resume:
         if args.init or args.force:
             raise UsageError("--resume goes with neither --init nor --force")
@@ -212,7 +224,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["codax", "train"] + ([args.config] if args.config else [])
     for flag, values in (("--set", args.set), ("--data", args.data)):
         words += [word for value in values for word in (flag, value)]
-    for name in ("init", "minutes", "steps", "seed"):
+    for name in ("init", "frozen", "minutes", "steps", "seed"):
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]

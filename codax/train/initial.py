@@ -11,7 +11,7 @@ readers instead of copied channels are this project's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from codax.codecs.weights import read_checkpoint, unpack_weights
 from codax.errors import ModelError
 from codax.train.state import COUNTERS, load_trunk
 
-__all__ = ["join_initial", "load_initial"]
+__all__ = ["join_initial", "load_initial", "with_frozen"]
 
 TRANSFORMS = ("g_a", "g_s")
 """What weights must have to be started from."""
@@ -71,6 +71,33 @@ def load_initial(path: Path) -> Arrays:
     return found | {
         name: np.asarray(value) for name, value in zip(COUNTERS, counters, strict=True)
     }
+
+
+def with_frozen(
+    initial: Arrays, other: Mapping[str, np.ndarray], networks: Sequence[str]
+) -> Arrays:
+    """Puts networks of other weights in the place of those to start from.
+
+    A prior that was fitted to transforms begins where it was when they have been
+    trained on since: the latents have changed little.
+
+    Args:
+        initial: see `load_initial`; its counters stay.
+        other: likewise.
+        networks: such as `g_a`.
+
+    Returns:
+        These networks of `other`, all else of `initial`.
+
+    Raises:
+        ModelError: `other` lacks one.
+    """
+    taken = {name: v for name, v in other.items() if _part(name) in networks}
+    for network in networks:
+        if not any(_part(name) == network for name in taken):
+            raise ModelError(f"{network} is not in the weights to take it from")
+    rest = {name: v for name, v in initial.items() if _part(name) not in networks}
+    return rest | taken
 
 
 def join_initial(
@@ -220,6 +247,6 @@ def _blocks(names: Iterable[str], networks: tuple[str, ...]) -> set[str]:
 
 
 def _part(name: str) -> str:
-    """The network that an array `ema/...` belongs to, such as `g_a`, `prior/hyper`."""
+    """The network of an array `ema/...`, such as `g_a`, `prior/hyper`; "" for none."""
     words = name.split("/")[1:]
-    return "/".join(words[:2] if words[0] == "prior" else words[:1])
+    return "/".join(words[:2] if words[:1] == ["prior"] else words[:1])
