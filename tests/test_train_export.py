@@ -25,7 +25,7 @@ from codax.codecs.weights import (
 from codax.errors import ConfigError, ModelError
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
-from codax.train.initial import join_initial, load_initial
+from codax.train.initial import join_initial, load_initial, write_hours
 from codax.train.shipping import (
     export_run,
     next_version,
@@ -173,6 +173,20 @@ def test_a_run_starts_from_a_checkpoint(tmp_path):
     # It goes on: other crops than before, and hours are counted together.
     found = [joined[name].item() for name in ("step", "seconds", "pixels")]
     assert found == [70, 2700.0, 9.5]
+
+
+def test_a_card_keeps_the_hours_of_the_weights_before(tmp_path):
+    packed, card = packed_codec("factorized")
+    card |= {"hours": {"cpu, 2 cores": 0.5, "8 x H100": 0.25}}
+    write_checkpoint(tmp_path / card["name"], packed, card)
+    write_log(
+        tmp_path,
+        {"seconds": 2880.0, "megapixels": 1.0, "step": 5, "machine": "8 x H100"},
+        {"seconds": 3060.0, "megapixels": 2.0, "step": 9, "machine": "cpu, 2 cores"},
+    )
+    write_hours(tmp_path, load_initial(tmp_path / card["name"]))
+    hours = run_facts(tmp_path, config_of("factorized"))["hours"]
+    assert hours == {"cpu, 2 cores": 0.55, "8 x H100": 0.3}
 
 
 def test_of_another_family_the_transforms_are_taken(tmp_path):

@@ -38,7 +38,9 @@ TINY = (
     "transforms.analysis_fine=1 transforms.synthesis_fine=1 side=4 hyper=8 middle=8 "
     "features=32 hidden=24 blocks=1"
 ).split()
-SMALL_FILES = ("config.json", "commands.txt", "log.jsonl", "watch.jsonl", "sheet.png")
+SMALL_FILES = tuple(
+    "config.json commands.txt before.json log.jsonl watch.jsonl sheet.png".split()
+)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ readers instead of copied channels are this project's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from codax.codecs.weights import read_checkpoint, unpack_weights
 from codax.errors import ModelError
 from codax.train.state import COUNTERS, load_trunk
 
-__all__ = ["join_initial", "load_initial", "with_frozen"]
+__all__ = ["join_initial", "load_initial", "with_frozen", "write_hours"]
 
 TRANSFORMS = ("g_a", "g_s")
 """What weights must have to be started from."""
@@ -31,6 +32,8 @@ LINEAR = "ema/g_a/klt"
 """The linear analysis: whether the latents are the same."""
 FEATURES = "ema/prior/hyper/quality"
 """Its last axis is what an adaptor reads before it reads latents."""
+HOURS = "hours/"
+"""Begins the names of hours by kind of machine, which are no weights."""
 OF_RATES = tuple(
     f"fixed/prior/domain/{n}" for n in ("see_factor", "mean_factor", "index_offset")
 )
@@ -53,6 +56,7 @@ def load_initial(path: Path) -> Arrays:
     Returns:
         `ema/...` and `fixed/...` arrays, and the counters where the file or the card
         has them: a run that goes on draws other crops, and its card counts all hours.
+        Of a card, `hours/...` by kind of machine, too.
 
     Raises:
         ModelError: the file or folder cannot be used.
@@ -63,13 +67,12 @@ def load_initial(path: Path) -> Arrays:
     # A checkpoint does not say which arrays are constants: each may be asked for.
     weights = unpack_weights(packed).items()
     found = {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
-    counters = (
-        card.get("steps", 0),
-        3600 * sum(card.get("hours", {}).values()),
-        card.get("megapixels", 0),
-    )
+    hours = card.get("hours", {})
+    counts = (card.get("steps", 0), 3600 * sum(hours.values()))
+    counters = zip(COUNTERS, (*counts, card.get("megapixels", 0)), strict=True)
+    spent = {f"{HOURS}{machine}": value for machine, value in hours.items()}
     return found | {
-        name: np.asarray(value) for name, value in zip(COUNTERS, counters, strict=True)
+        name: np.asarray(value) for name, value in (*counters, *spent.items())
     }
 
 
@@ -98,6 +101,16 @@ def with_frozen(
             raise ModelError(f"{network} is not in the weights to take it from")
     rest = {name: v for name, v in initial.items() if _part(name) not in networks}
     return rest | taken
+
+
+def write_hours(run: Path, initial: Mapping[str, np.ndarray]) -> None:
+    """Writes what a run's weights had before it, for its card: `before.json`."""
+    hours = {
+        name.removeprefix(HOURS): float(value)
+        for name, value in initial.items()
+        if name.startswith(HOURS)
+    }
+    (run / "before.json").write_text(json.dumps(hours) + "\n")
 
 
 def join_initial(

@@ -107,15 +107,17 @@ def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:
     """What a card says of the training.
 
     Args:
-        run: the run's folder, with `log.jsonl`.
+        run: the run's folder, with `log.jsonl`, and `before.json` if it began with
+            weights.
         config: its configuration.
 
     Returns:
         Hours by kind of machine, megapixels, steps, seed, training configuration, data,
         licence, attribution and the commands.
     """
-    hours: dict[str, float] = {}
-    last = {"seconds": 0.0, "megapixels": 0.0, "step": 0}
+    before = run / "before.json"
+    hours = json.loads(before.read_text()) if before.is_file() else {}
+    last = {"seconds": 3600 * sum(hours.values()), "megapixels": 0.0, "step": 0}
     for text in (run / "log.jsonl").read_text().splitlines():
         line = json.loads(text)
         machine = line.get("machine", "cpu")
