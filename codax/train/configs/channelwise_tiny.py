@@ -1,7 +1,12 @@
-"""channelwise-tiny: the prior of `channelwise` behind the flagship's transforms.
+r"""channelwise-tiny: the prior of `channelwise` behind the flagship's transforms.
 
     codax train channelwise-tiny --init quadtree-tiny --minutes 9 -o runs/tiny
-    codax export runs/tiny channelwise-tiny --share quadtree-tiny-v5
+    codax export runs/tiny channelwise-tiny --share quadtree-tiny-v6
+
+and, when those transforms have been trained on, from its own weights again:
+
+    codax train channelwise-tiny --init channelwise-tiny --frozen quadtree-tiny \
+        --set branch=1.0 --minutes 4 -o runs/tiny2
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once. On one core this gave -38.5 % of JPEG's bits on Kodak.

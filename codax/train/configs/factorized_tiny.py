@@ -1,7 +1,12 @@
-"""factorized-tiny: the prior of `factorized` behind the flagship's transforms.
+r"""factorized-tiny: the prior of `factorized` behind the flagship's transforms.
 
     codax train factorized-tiny --init quadtree-tiny --minutes 5 -o runs/tiny
-    codax export runs/tiny factorized-tiny --share quadtree-tiny-v5
+    codax export runs/tiny factorized-tiny --share quadtree-tiny-v6
+
+and, when those transforms have been trained on, from its own weights again:
+
+    codax train factorized-tiny --init factorized-tiny --frozen quadtree-tiny \
+        --set branch=1.0 --minutes 2 -o runs/tiny2
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once. On one core this gave -19.4 % of JPEG's bits on Kodak.

@@ -1,7 +1,12 @@
-"""fsq-tiny: digits of bounded alphabets behind the transforms of the house.
+r"""fsq-tiny: digits of bounded alphabets behind the transforms of the house.
 
     codax train fsq-tiny --init quadtree-tiny --minutes 9 -o runs/fsq
-    codax export runs/fsq fsq-tiny --share quadtree-tiny-v5
+    codax export runs/fsq fsq-tiny --share quadtree-tiny-v6
+
+and, when those transforms have been trained on, from its own weights again:
+
+    codax train fsq-tiny --init fsq-tiny --frozen quadtree-tiny \
+        --set branch=1.0 --minutes 4 -o runs/fsq2
 
 The transforms stay those of `quadtree-tiny` and ship once. On one core this gave
 -45.6 % of JPEG's bits on Kodak, up to 34.0 dB.

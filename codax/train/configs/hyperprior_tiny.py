@@ -1,7 +1,12 @@
-"""hyperprior-tiny: the prior of `hyperprior` behind the flagship's transforms.
+r"""hyperprior-tiny: the prior of `hyperprior` behind the flagship's transforms.
 
     codax train hyperprior-tiny --init quadtree-tiny --minutes 7 -o runs/tiny
-    codax export runs/tiny hyperprior-tiny --share quadtree-tiny-v5
+    codax export runs/tiny hyperprior-tiny --share quadtree-tiny-v6
+
+and, when those transforms have been trained on, from its own weights again:
+
+    codax train hyperprior-tiny --init hyperprior-tiny --frozen quadtree-tiny \
+        --set branch=1.0 --minutes 3.5 -o runs/tiny2
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
 compared, and each ships once. On one core this gave -36.7 % of JPEG's bits on Kodak.

@@ -1,7 +1,12 @@
-"""rvq-tiny: residual vector quantisation behind the transforms of the house.
+r"""rvq-tiny: residual vector quantisation behind the transforms of the house.
 
     codax train rvq-tiny --init quadtree-tiny --minutes 11 -o runs/rvq
-    codax export runs/rvq rvq-tiny --share quadtree-tiny-v5
+    codax export runs/rvq rvq-tiny --share quadtree-tiny-v6
+
+and, when that analysis has been trained on, from its own weights again:
+
+    codax train rvq-tiny --init rvq-tiny --frozen quadtree-tiny \
+        --set branch=1.0 --minutes 5.5 -o runs/rvq2
 
 The codes start from clusters of what each layer leaves; analysis stays as it is, so
 that they need not follow it. On one core this gave -34.3 % of JPEG's bits on Kodak,
