@@ -13,7 +13,7 @@ from small_codecs import small_config
 from codax.codecs.families import FAMILIES
 from codax.codecs.trees import abstract_model, flatten
 from codax.errors import ModelError
-from codax.train.initial import join_initial
+from codax.train.initial import join_initial, with_frozen
 
 QUALITY = np.array([100], np.int32)
 
@@ -129,3 +129,10 @@ def test_weights_of_another_range_bring_no_constants_of_it():
         np.testing.assert_array_equal(joined[path], own[path])
     path = f"{domain}/channel_scale"
     np.testing.assert_array_equal(joined[path], old[path])
+
+
+def test_a_whole_prior_is_taken_as_it_is_frozen():
+    names = ("ema/g_a/klt", "ema/prior/hyper/up1", "fixed/prior/domain/see_factor")
+    old, new = ({name: np.full(1, v) for name in names} for v in (1, 2))
+    found = with_frozen(old | {"step": np.int32(7)}, new, ("prior",))
+    assert [found[name].item() for name in (*names, "step")] == [1, 2, 2, 7]

@@ -68,12 +68,12 @@ def load_initial(path: Path) -> Arrays:
     weights = unpack_weights(packed).items()
     found = {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
     hours = card.get("hours", {})
-    counts = (card.get("steps", 0), 3600 * sum(hours.values()))
-    counters = zip(COUNTERS, (*counts, card.get("megapixels", 0)), strict=True)
-    spent = {f"{HOURS}{machine}": value for machine, value in hours.items()}
-    return found | {
-        name: np.asarray(value) for name, value in (*counters, *spent.items())
-    }
+    counters = {
+        "step": card.get("steps", 0),
+        "seconds": 3600 * sum(hours.values()),
+        "pixels": card.get("megapixels", 0),
+    } | {HOURS + machine: value for machine, value in hours.items()}
+    return found | {name: np.asarray(value) for name, value in counters.items()}
 
 
 def with_frozen(
@@ -95,11 +95,12 @@ def with_frozen(
     Raises:
         ModelError: `other` lacks one.
     """
-    taken = {name: v for name, v in other.items() if _part(name) in networks}
+    taken = {name: v for name, v in other.items() if _network(name) in networks}
+    found = {_network(name) for name in taken}
     for network in networks:
-        if not any(_part(name) == network for name in taken):
+        if network not in found:
             raise ModelError(f"{network} is not in the weights to take it from")
-    rest = {name: v for name, v in initial.items() if _part(name) not in networks}
+    rest = {name: v for name, v in initial.items() if _network(name) not in networks}
     return rest | taken
 
 
@@ -155,7 +156,7 @@ def join_initial(
     wider = [
         name
         for name, value in own.items()
-        if name in known and name.split("/")[1] in growing
+        if name in known and _network(name) in growing
         if _may_grow(name, known[name].shape, value.shape)
     ]
     if wider and _shape(own, LINEAR) == _shape(initial, LINEAR):
@@ -259,7 +260,12 @@ def _blocks(names: Iterable[str], networks: tuple[str, ...]) -> set[str]:
     }
 
 
+def _network(name: str) -> str:
+    """The network that an array `ema/...` belongs to, such as `prior`."""
+    return name.partition("/")[2].partition("/")[0]
+
+
 def _part(name: str) -> str:
-    """The network of an array `ema/...`, such as `g_a`, `prior/hyper`; "" for none."""
+    """The same, of a prior with the part of it, such as `g_a`, `prior/hyper`."""
     words = name.split("/")[1:]
-    return "/".join(words[:2] if words[:1] == ["prior"] else words[:1])
+    return "/".join(words[:2] if words[0] == "prior" else words[:1])

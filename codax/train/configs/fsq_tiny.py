@@ -8,7 +8,7 @@ and, when those transforms have been trained on, from its own weights again:
     codax train fsq-tiny --init fsq-tiny --frozen quadtree-tiny \
         --set branch=1.0 --minutes 4 -o runs/fsq2
 
-The transforms stay those of `quadtree-tiny` and ship once. On one core both gave
+The transforms stay those of `quadtree-tiny` and ship once. The two together gave
 -45.9 % of JPEG's bits on Kodak, up to 34.0 dB.
 """
 

@@ -9,7 +9,7 @@ and, when those transforms have been trained on, from its own weights again:
         --set branch=1.0 --minutes 3.5 -o runs/tiny2
 
 The transforms stay those of `quadtree-tiny`, so that what the priors are worth can be
-compared, and each ships once. On one core both gave -37.1 % of JPEG's bits on Kodak.
+compared, and each ships once. The two together gave -37.1 % of JPEG's bits on Kodak.
 """
 
 from codax.codecs.hyperprior import HyperpriorConfig

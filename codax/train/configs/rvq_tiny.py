@@ -9,7 +9,7 @@ and, when that analysis has been trained on, from its own weights again:
         --set branch=1.0 --minutes 5.5 -o runs/rvq2
 
 The codes start from clusters of what each layer leaves; analysis stays as it is, so
-that they need not follow it. On one core both gave -34.6 % of JPEG's bits on Kodak,
+that they need not follow it. The two together gave -34.6 % of JPEG's bits on Kodak,
 from 28.0 to 28.9 dB, where the range ends.
 """
 
