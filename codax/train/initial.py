@@ -95,13 +95,11 @@ def with_frozen(
     Raises:
         ModelError: `other` lacks one.
     """
-    taken = {name: v for name, v in other.items() if _network(name) in networks}
-    found = {_network(name) for name in taken}
     for network in networks:
-        if network not in found:
+        if not any(_is_under(name, [network]) for name in other):
             raise ModelError(f"{network} is not in the weights to take it from")
-    rest = {name: v for name, v in initial.items() if _network(name) not in networks}
-    return rest | taken
+    rest = {name: v for name, v in initial.items() if not _is_under(name, networks)}
+    return rest | {name: v for name, v in other.items() if _is_under(name, networks)}
 
 
 def write_hours(run: Path, initial: Mapping[str, np.ndarray]) -> None:
@@ -156,7 +154,7 @@ def join_initial(
     wider = [
         name
         for name, value in own.items()
-        if name in known and _network(name) in growing
+        if name in known and name.split("/")[1] in growing
         if _may_grow(name, known[name].shape, value.shape)
     ]
     if wider and _shape(own, LINEAR) == _shape(initial, LINEAR):
@@ -260,12 +258,12 @@ def _blocks(names: Iterable[str], networks: tuple[str, ...]) -> set[str]:
     }
 
 
-def _network(name: str) -> str:
-    """The network that an array `ema/...` belongs to, such as `prior`."""
-    return name.partition("/")[2].partition("/")[0]
+def _is_under(name: str, networks: Sequence[str]) -> bool:
+    """Whether an array belongs to one of the networks, as `freeze` means them."""
+    return any(word in networks for word in name.split("/")[1:])
 
 
 def _part(name: str) -> str:
-    """The same, of a prior with the part of it, such as `g_a`, `prior/hyper`."""
+    """The network that an array `ema/...` belongs to, such as `g_a`, `prior/hyper`."""
     words = name.split("/")[1:]
     return "/".join(words[:2] if words[0] == "prior" else words[:1])
