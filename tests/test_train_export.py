@@ -38,6 +38,7 @@ from codax.train.state import (
     load_trunk,
     save_state,
     save_trunk,
+    writing,
 )
 from codax.train.trainer import Trainer
 
@@ -70,6 +71,23 @@ def test_states_come_back_and_damage_is_named(tmp_path):
         load_state(path)
     with pytest.raises(ModelError, match="no readable run state"):
         load_state(tmp_path / "absent.npz")
+
+
+def test_a_file_that_is_not_finished_leaves_the_one_before_it(tmp_path):
+    path = tmp_path / "runs" / "state.npz"
+    with writing(path) as file:
+        file.write(b"before")
+    assert path.read_bytes() == b"before"
+
+    def fail():
+        with writing(path) as file:
+            file.write(b"half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_bytes() == b"before"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_trunk_file_holds_the_average_and_the_counters(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from codax.errors import ConfigError, ImageError
+from codax.train.state import writing
 
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jpeg .jpg .jp2 .pgm .png .pnm .ppm .tif .tiff .webp".split()
@@ -215,13 +215,8 @@ def _read_cache(cache: Path, key: str) -> ResidentSet | None:
 
 
 def _write_cache(cache: Path, key: str, resident: ResidentSet) -> None:
-    """Writes beside the target and renames, so that no half file is ever read.
-
-    Each writer has its own file beside: several runs may start at once.
-    """
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
+    """Writes the set for runs to come; several may start at once."""
+    with writing(cache) as file:
         np.savez(
             file,
             key=np.array(key),
@@ -231,7 +226,6 @@ def _write_cache(cache: Path, key: str, resident: ResidentSet) -> None:
             widths=resident.widths,
             skipped=np.array(resident.skipped, dtype=np.str_),
         )
-    temporary.replace(cache)
 
 
 def crop_batch(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,6 +21,7 @@ __all__ = [
     "load_trunk",
     "save_state",
     "save_trunk",
+    "writing",
 ]
 
 SCALE = "#scale"
@@ -33,14 +35,29 @@ COUNTERS = ("step", "seconds", "pixels")
 Arrays = dict[str, np.ndarray]
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that appears, or replaces another, whole or not at all.
+
+    It is written beside its place, under a name of this process: several may write the
+    same. Folders that are missing are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save_state(path: Path, tree: Any) -> None:
-    """Writes a tree of arrays; the file appears whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
+    """Writes a tree of arrays; see `writing`."""
+    with writing(path) as file:
         np.savez(file, **flatten(tree))  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load_state(path: Path) -> Arrays:
@@ -89,14 +106,14 @@ def save_trunk(
                 scale = np.abs(value).max(-2, keepdims=True) / TRUNK_STEPS + 1e-12
                 kept[name] = np.round(value / scale).astype(np.int8)
                 kept[name + SCALE] = scale
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
     # As np.savez_compressed writes it, but for LZMA, which takes 6 % less.
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
+    with (
+        writing(path) as whole,
+        zipfile.ZipFile(whole, "w", zipfile.ZIP_LZMA) as archive,
+    ):
         for name, value in kept.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
-    temporary.replace(path)
 
 
 def large_layer(name: str, value: np.ndarray) -> bool:
