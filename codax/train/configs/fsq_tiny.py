@@ -1,7 +1,7 @@
 r"""fsq-tiny: digits of bounded alphabets behind the transforms of the house.
 
     codax train fsq-tiny --init quadtree-tiny --minutes 9 -o runs/fsq
-    codax export runs/fsq fsq-tiny --share quadtree-tiny-v6
+    codax export runs/fsq fsq-tiny --share quadtree-tiny-v7
 
 and, when those transforms have been trained on, from its own weights again:
 

@@ -2,7 +2,7 @@
 
     codax train codax/train/configs/quadtree_tiny.py --minutes 60 -o runs/quadtree-tiny
 
-Kodak against JPEG: -43.9 % after 9.5 hours on one or two cores (`quadtree-tiny-v6`).
+Kodak against JPEG: -44.0 % after 11.2 hours on one or two cores (`quadtree-tiny-v7`).
 With three and four blocks at 1/8 instead of five and eight it gave -31.6 % after 10
 minutes on two cores, -40.0 % after an hour on one, -42.5 % after 4.9 hours.
 """
