@@ -19,8 +19,8 @@ from codax.errors import (
 )
 
 if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
-    from codax.codecs.zoo import load
+    from codax.face.codec import Codec
+    from codax.face.loading import load
 
 __version__ = "0.1.0.dev0"
 
@@ -36,7 +36,7 @@ __all__ = [
     "load",
 ]
 
-_LAZY = {"Codec": "codax.codecs.codec", "load": "codax.codecs.zoo"}
+_LAZY = {"Codec": "codax.face.codec", "load": "codax.face.loading"}
 
 
 def __getattr__(name: str) -> Any:

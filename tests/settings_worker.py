@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.codecs.codec import Codec
 from codax.errors import CodaxError
+from codax.face.codec import Codec
 
 
 def float_twin(codec: Codec) -> Codec:
@@ -57,7 +57,7 @@ def decode_all(codec: Codec, files: list) -> list[str]:
         try:
             stream = Path(name).read_bytes()
             hashes.append(
-                latents_hash(codec.decode_latents(stream, height, width, quality))
+                latents_hash(codec.coder.decode_latents(stream, height, width, quality))
             )
         except CodaxError as error:
             hashes.append(str(error))

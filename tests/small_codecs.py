@@ -14,14 +14,14 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from codax.codecs.codec import Codec
 from codax.codecs.families import FAMILIES
-from codax.codecs.trees import flatten
-from codax.codecs.weights import weights_hash
+from codax.coding.trees import flatten
+from codax.face.codec import Codec
 from codax.train.export import pack_codec
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
+from codax.zoo.weights import weights_hash
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LATENTS = 16
@@ -161,6 +161,7 @@ def packed_codec(name: str, seed: int = 0):
         "weights_hash": weights_hash(packed).hex(),
         "config": dataclasses.asdict(config),
         "qualities": list(FAMILIES[name].qualities),
+        "lossless": FAMILIES[name].lossless,
     }
     return packed, card
 

@@ -81,14 +81,14 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
     codec = fake_codec.install(monkeypatch, tmp_path / "checkpoints")
     monkeypatch.setattr("codax.cli.runtime.prepare_jax", lambda device: None)
     Image.new("RGB", (40, 30), (90, 90, 200)).save(folder / "p2.png")
-    compress = codec.compress
+    compress = codec.coder.compress
 
     def failing(rgb, quality, *, refine):
         if rgb.shape == (30, 40, 3):
             raise RuntimeError("out of luck")
         return compress(rgb, quality)
 
-    codec.compress = failing
+    codec.coder.compress = failing
     words = ["evaluate", folder, "--codecs", "fake-tiny,jpeg", "-o", tmp_path / "r"]
     words += ["--metrics", "psnr", "--qualities", "10,40,70,85", "--bpp", 4]
     assert run(*words, "--pictures", 3) == 1
@@ -100,7 +100,7 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
     page = (tmp_path / "r" / "report.html").read_text()
     assert "4 files could not be made or decoded" in page
     # The next run tries those again, and only those.
-    codec.compress, codec.calls = compress, 0
+    codec.coder.compress, codec.calls = compress, 0
     assert run(*words, "--pictures", 0) == 0
     assert codec.calls == 4 + 1  # One more to warm up on the picture's size.
 

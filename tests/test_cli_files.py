@@ -12,7 +12,7 @@ from fake_codec import install
 from PIL import Image
 
 from codax.cli import common, main, runtime
-from codax.codecs import container
+from codax.files import container
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_info_and_models(photo, capsys):
 
 
 def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys):
-    good = codec.compress
+    good = codec.coder.compress
 
     def slow(rgb, quality, *, refine):
         time.sleep(0.2)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from codax.cli import COMMANDS
-from codax.codecs.container import Container, write
+from codax.files.container import Container, write
 
 LIGHT = {
     "help": (["--help"], 0),

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from codax.cli import main
-from codax.codecs import container
-from codax.codecs.container import Container, join_layers, split_layers
+from codax.files import container
+from codax.files.container import Container, join_layers, split_layers
 
 STREAMS = (b"first", b"second", b"the third one")
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codax.codecs import container
-from codax.codecs.container import Colour, Container, Tag
-from codax.codecs.info import read_info
 from codax.errors import CodaxError, FormatError, UnsupportedError
+from codax.files import container
+from codax.files.container import Colour, Container, Tag
+from codax.files.info import read_info
 
 PLAIN = Container(
     codec_id=3,

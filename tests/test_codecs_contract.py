@@ -8,14 +8,14 @@ import pytest
 from flax import nnx
 from small_codecs import packed_codec, photo, small_codec, synthetic
 
-from codax.codecs import codec as codec_module
-from codax.codecs import order
-from codax.codecs.cards import list_cards
-from codax.codecs.codec import Codec
 from codax.codecs.families import FAMILIES, family
+from codax.coding import order
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder
 from codax.errors import CodaxError, ConfigError, FormatError
+from codax.face import codec as codec_module
+from codax.face.codec import Codec
 from codax.train.loss import rate_distortion
+from codax.zoo.cards import list_cards
 
 CARDS = list_cards()
 SIZES = [(1, 1), (1, 7), (17, 33), (64, 64), (70, 200)]
@@ -74,11 +74,13 @@ def test_symbols_survive_at_every_size(name, monkeypatch):
         quality = (0, 63, 120, 171, 200)[number]
         rgb = photo()[40 : 40 + height, 90 : 90 + width]
         log = Log(monkeypatch)
-        stream = codec.compress(rgb, quality)
-        assert codec.compress(rgb, quality) == stream, "bytes are not deterministic"
-        latents = codec.decode_latents(stream, height, width, quality)
+        stream = codec.coder.compress(rgb, quality)
+        assert codec.coder.compress(rgb, quality) == stream, (
+            "bytes are not deterministic"
+        )
+        latents = codec.coder.decode_latents(stream, height, width, quality)
         steps = len(log.read)
-        layers = order.layers_at(quality, codec.layers)
+        layers = order.layers_at(quality, codec.coder.layers)
         coded = [s for s in codec.model.prior.steps if s.coded and s.layer < layers]
         assert steps == len(coded)
         for (symbols, index), (again, same) in zip(
@@ -91,10 +93,10 @@ def test_symbols_survive_at_every_size(name, monkeypatch):
             sides = tuple(int(-(-side // cells)) for side in (height, width))
             assert value.shape[:2] == sides
             assert value.dtype == np.int32
-        picture = codec.decompress(stream, height, width, quality)
+        picture = codec.coder.decompress(stream, height, width, quality)
         assert picture.shape == rgb.shape
         assert picture.dtype == np.uint8
-        assert np.array_equal(picture, rgb) or not codec.lossless
+        assert np.array_equal(picture, rgb) or not codec.coder.lossless
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -107,8 +109,8 @@ def test_latents_do_not_depend_on_buckets_or_tiles(name):
         (card,) = [card for card in CARDS if card.name == folder]
         codecs = [Codec.from_folder(card.folder, buckets=b) for b in BUCKET_LISTS]
     rgb = synthetic(*TALL)
-    stream = codecs[0].compress(rgb, 130)
-    found = [codec.decode_latents(stream, *TALL, 130) for codec in codecs]
+    stream = codecs[0].coder.compress(rgb, 130)
+    found = [codec.coder.decode_latents(stream, *TALL, 130) for codec in codecs]
     assert all(np.any(value) for value in found[0].values())
     for other in found[1:]:
         assert same_latents(found[0], other)
@@ -116,10 +118,10 @@ def test_latents_do_not_depend_on_buckets_or_tiles(name):
     whole, cut = (c.decompress(stream, *TALL, 130).astype(int) for c in codecs[:2])
     assert np.abs(whole - cut).max() <= 1
     # A file written in tiles decodes whole.
-    tiled = codecs[1].compress(rgb, 130)
+    tiled = codecs[1].coder.compress(rgb, 130)
     assert same_latents(
-        codecs[0].decode_latents(tiled, *TALL, 130),
-        codecs[1].decode_latents(tiled, *TALL, 130),
+        codecs[0].coder.decode_latents(tiled, *TALL, 130),
+        codecs[1].coder.decode_latents(tiled, *TALL, 130),
     )
 
 
@@ -135,7 +137,7 @@ def test_the_estimate_of_training_is_the_size_of_files(name):
 
     for quality in (20, 110, 190):
         x, q = rgb[None].astype(np.float32), np.array([quality], np.int32)
-        size = len(codec.compress(rgb, quality))
+        size = len(codec.coder.compress(rgb, quality))
         assert abs(float(estimate(x, q)) - size) < 0.01 * size + 64
 
 
@@ -144,7 +146,7 @@ def test_damage_gives_another_picture_or_a_format_error(name):
     codec = every_codec(name)
     random = np.random.default_rng(0)
     rgb = photo()[:60, :90]
-    stream = codec.compress(rgb, 100)
+    stream = codec.coder.compress(rgb, 100)
     trials = [b"", stream[:4], stream + b"\0" * 8, random.bytes(len(stream) // 4 * 4)]
     for _ in range(24):
         damaged = bytearray(stream)
@@ -153,22 +155,22 @@ def test_damage_gives_another_picture_or_a_format_error(name):
         trials.append(stream[: 4 * int(random.integers(len(stream) // 4))])
     for data in trials:
         try:
-            picture = codec.decompress(data, 60, 90, 100)
+            picture = codec.coder.decompress(data, 60, 90, 100)
         except FormatError:
             continue
         assert picture.shape == rgb.shape
     for length in (1, 2, 3):
         with pytest.raises(FormatError):
-            codec.decode_latents(stream[:length], 60, 90, 100)
+            codec.coder.decode_latents(stream[:length], 60, 90, 100)
     with pytest.raises(FormatError, match=r"quality 100\.5"):
-        codec.decode_latents(stream, 60, 90, 201)
+        codec.coder.decode_latents(stream, 60, 90, 201)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_whole_files_round_trip(name):
     codec = every_codec(name)
     rgb = photo()[100:150, 100:177]
-    quality = max(60, codec.qualities[0])
+    quality = max(60, codec.coder.qualities[0])
     data = codec.encode(rgb, quality=quality)
     assert data == codec.encode(rgb, quality=quality)
     back = np.asarray(codec.decode(data))
@@ -206,10 +208,10 @@ def test_size_and_psnr_rise_with_quality(name):
     codec = shipped(name)
     rgb = photo()[:256, :256]
     sizes, errors = [], []
-    low, high = codec.qualities
+    low, high = codec.coder.qualities
     for quality in np.linspace(2 * low, 2 * high, 11).astype(int).tolist():
-        stream = codec.compress(rgb, quality)
-        picture = codec.decompress(stream, 256, 256, quality)
+        stream = codec.coder.compress(rgb, quality)
+        picture = codec.coder.decompress(stream, 256, 256, quality)
         sizes.append(len(stream))
         errors.append(np.mean((picture.astype(float) - rgb) ** 2))
     assert sizes == sorted(sizes)

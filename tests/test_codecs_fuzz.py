@@ -9,7 +9,7 @@ import pytest
 from fake_codec import install
 from PIL import Image
 
-from codax.codecs import files
+from codax.face.encoding import encode_image
 
 TOOL = Path(__file__).parent.parent / "tools" / "fuzz.py"
 
@@ -36,7 +36,7 @@ def originals(codec):
     alpha = image.copy()
     alpha.putalpha(Image.fromarray((x * 8).astype(np.uint8)))
     pictures = [image, alpha, alpha.quantize(12), image.convert("1")]
-    return [files.encode_image(codec, picture, quality=70) for picture in pictures]
+    return [encode_image(codec, picture, quality=70) for picture in pictures]
 
 
 def test_mutants_break_no_promise(tool, originals):
@@ -65,7 +65,7 @@ def test_mutants_are_repeatable(tool, originals):
 def test_a_foreign_exception_and_a_hang_are_noticed(
     tool, codec, originals, monkeypatch, tmp_path
 ):
-    good = codec.decompress
+    good = codec.coder.decompress
     monkeypatch.setattr(tool, "HANG_SECONDS", 1)
 
     def poor(stream, height, width, quality, *, oracle=False):

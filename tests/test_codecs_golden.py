@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from settings_worker import latents_hash
 
-from codax.codecs import container
-from codax.codecs.codec import Codec
 from codax.codecs.families import FAMILIES
+from codax.face.codec import Codec
+from codax.files import container
 
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = sorted(path.parent for path in GOLDEN.glob("*/golden.json"))
@@ -34,7 +34,7 @@ def test_golden_files_decode_as_ever(folder):
         data = (folder / f"{title}.codax").read_bytes()
         file = container.read(data)
         assert data[4] == 1
-        latents = codec.decode_latents(
+        latents = codec.coder.decode_latents(
             file.stream, file.height, file.width, file.quality
         )
         assert latents_hash(latents) == facts["latents"], title

@@ -9,13 +9,13 @@ from flax import nnx
 from PIL import Image
 from small_codecs import photo, small_codec, synthetic
 
-from codax.codecs import container, files
-from codax.codecs.codec import Codec
 from codax.codecs.lossless import LosslessConfig, lossless
-from codax.codecs.pictures import from_image, open_image
-from codax.codecs.reversible import Prefix, from_bands, to_bands
-from codax.codecs.trees import flatten
+from codax.coding.reversible import Prefix, from_bands, to_bands
+from codax.coding.trees import flatten
 from codax.errors import ConfigError, FormatError, UnsupportedError
+from codax.face.codec import Codec
+from codax.files import container
+from codax.files.pictures import from_image, open_image
 from codax.train.config import TrainConfig
 from codax.train.export import codec_of
 
@@ -124,7 +124,7 @@ def test_a_header_that_contradicts_the_stream_is_refused():
     for change in ({"colour": container.Colour.RGB}, {"bit_depth": 16}):
         data = container.write(dataclasses.replace(file, **change))
         with pytest.raises(FormatError, match="the stream holds 1 colours of 8 bits"):
-            files.decode_image(data, codec=codec)
+            codec.decode(data)
 
 
 def test_levels_beyond_the_cells_and_tiles():
@@ -143,6 +143,6 @@ def test_levels_beyond_the_cells_and_tiles():
     whole = codec_of(arrays, config, buckets=(32,))
     cut = codec_of(arrays, config, buckets=(24,))
     assert isinstance(whole, Codec)
-    stream = cut.compress(rgb, 200)
-    assert stream == whole.compress(rgb, 200)
-    assert np.array_equal(whole.decompress(stream, *rgb.shape[:2], 200), rgb)
+    stream = cut.coder.compress(rgb, 200)
+    assert stream == whole.coder.compress(rgb, 200)
+    assert np.array_equal(whole.coder.decompress(stream, *rgb.shape[:2], 200), rgb)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from small_codecs import photo, small_codec
 
-from codax.codecs import order
 from codax.codecs.families import FAMILIES
-from codax.codecs.order import rate
-from codax.codecs.reversible import to_bands
+from codax.coding.interpreters import decode, encode
+from codax.coding.rate import rate
+from codax.coding.reversible import to_bands
 from codax.entropy.coder import CostMeter, SymbolEncoder
-from codax.entropy.domain import LATENT_LIMIT
-from codax.entropy.sources import GRID_LIMIT, DigitSource, GridSource, IndexSource
+from codax.entropy.training import DigitSource, GridSource, IndexSource
+from codax.entropy.units import GRID_LIMIT, LATENT_LIMIT
 
 GRID = (8, 8)
 
@@ -22,7 +22,7 @@ GRID = (8, 8)
 def random_latents(codec, seed, count=1):
     random = np.random.default_rng(seed)
     prior = codec.model.prior
-    if codec.lossless:
+    if codec.coder.lossless:
         # Those of pictures: others are mostly escapes, which cost less than training
         # says.
         rows, columns = (16 * side for side in GRID)
@@ -74,12 +74,12 @@ def through(codec, latents, quality, extents=None):
     prior = codec.model.prior
     run = evaluator(codec, quality)
     extents = extents or {n: v.shape[1:3] for n, v in latents.items()}
-    tables = codec._tables(quality)
-    coders = [SymbolEncoder() for _ in range(codec.layers)]
-    order.encode(prior, run, latents, extents, tables, coders)
+    tables = codec.coder._tables(quality)
+    coders = [SymbolEncoder() for _ in range(codec.coder.layers)]
+    encode(prior, run, latents, extents, tables, coders)
     streams = [coder.finish() for coder in coders]
     shapes = {name: value.shape for name, value in latents.items()}
-    decoded = order.decode(prior, run, shapes, extents, tables, streams)
+    decoded = decode(prior, run, shapes, extents, tables, streams)
     return b"".join(streams), decoded
 
 
@@ -95,9 +95,8 @@ def test_every_latent_is_coded_once(name):
         def own(step, numbers=numbers):
             """What a step codes, zero at positions that it leaves out."""
             found = step.take(numbers)
-            if step.where is None:
-                return found
-            return found * step.where(*found.shape[1:3])[..., None]
+            where = step.where(*found.shape[1:3])
+            return found if where is None else found * where[..., None]
 
         seen = np.concatenate([own(step).ravel() for step in steps])
         assert np.array_equal(np.sort(seen[seen > 0]), numbers.ravel())
@@ -115,7 +114,7 @@ def test_every_latent_is_coded_once(name):
 def test_rate_and_files_give_the_same_latents(name):
     codec = small_codec(name)
     latents = random_latents(codec, 2)
-    quality = 200 if codec.layers > 1 else 110
+    quality = 200 if codec.coder.layers > 1 else 110
     stream, decoded = through(codec, latents, quality)
     q = np.array([quality], np.int32)
     bits, hat = jax.jit(lambda v: rate(codec.model.prior, v, q, None))(latents)
@@ -132,17 +131,17 @@ def test_costs_by_table_add_up_to_the_stream(name):
     prior = codec.model.prior
     latents = random_latents(codec, 2)
     for value in latents.values():
-        if codec.layers == 1:
+        if codec.coder.layers == 1:
             value[0, 1, 1] = 900.0  # Escapes cost too.
     stream, _ = through(codec, latents, 110)
-    meters = [CostMeter() for _ in range(codec.layers)]
+    meters = [CostMeter() for _ in range(codec.coder.layers)]
     extents = {name: value.shape[1:3] for name, value in latents.items()}
     run = evaluator(codec, 110)
-    order.encode(prior, run, latents, extents, codec._tables(110), meters)
+    encode(prior, run, latents, extents, codec.coder._tables(110), meters)
     every = [cost for meter in meters for cost in meter.bits]
     assert len(every) == len([step for step in prior.steps if step.coded])
     bits = sum(cost.sum() for cost in every)
-    assert abs(bits / 8 - len(stream)) < 8 * codec.layers + 0.002 * len(stream)
+    assert abs(bits / 8 - len(stream)) < 8 * codec.coder.layers + 0.002 * len(stream)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -165,7 +164,7 @@ def test_batch_of_eight_equals_eight_batches_of_one(name):
 def test_latents_beyond_the_limit_are_drawn_back(name):
     """Encoder and decoder agree even on latents that no weights should give."""
     codec = small_codec(name)
-    if codec.layers > 1:
+    if codec.coder.layers > 1:
         pytest.skip("tokens have no limit but their vocabulary's")
     latents = random_latents(codec, 4)
     for value in latents.values():

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
-from codax.codecs import pictures, planes
-from codax.codecs.pictures import from_image, open_image, to_image
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError, ImageError, UnsupportedError
+from codax.files import pictures, planes
+from codax.files.pictures import from_image, open_image, to_image
 
 
 def sample(mode="RGB", height=12, width=17):

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from small_codecs import packed_codec, photo, small_codec, synthetic
 
-from codax.codecs.codec import Codec
-from codax.codecs.order import rate
-from codax.codecs.refining import refine
+from codax.coding.rate import rate
+from codax.coding.refining import refine
 from codax.entropy.quantisers import drawn
 from codax.errors import ConfigError
 from codax.evaluation.candidate import learned
 from codax.evaluation.metrics import psnr
+from codax.face.codec import Codec
 
 STEPS = 50
 
@@ -28,8 +28,8 @@ def codec_of(name):
 
 def price_of_file(codec, rgb, quality, **options):
     """Bits plus lambda times distortion of a real file's stream."""
-    stream = codec.compress(rgb, quality, **options)
-    decoded = codec.decompress(stream, *rgb.shape[:2], quality)
+    stream = codec.coder.compress(rgb, quality, **options)
+    decoded = codec.coder.decompress(stream, *rgb.shape[:2], quality)
     error = ((decoded.astype(np.float64) - rgb) ** 2).sum() / 3
     return 8 * len(stream) + float(codec.model.rates.lmbda(quality)) * error
 
@@ -67,9 +67,9 @@ def test_a_refined_file_costs_less_and_decodes_as_any_other(name):
 def test_latents_beyond_the_picture_cost_nothing():
     codec = small_codec("quadtree")
     rgb = synthetic(72, 104)
-    inside = codec._networks.analyse(rgb, 100)
+    inside = codec.coder.runtime.analyse(rgb, 100)
     loud = {name: value.copy() for name, value in inside.items()}
-    for name, (rows, columns) in codec._networks.extents(72, 104).items():
+    for name, (rows, columns) in codec.coder.order.extents(72, 104).items():
         loud[name][:, rows:], loud[name][:, :, columns:] = 50.0, 50.0
     q, cells = np.array([100], np.int32), np.array([5, 7], np.int32)
     prior = codec.model.prior
@@ -77,7 +77,7 @@ def test_latents_beyond_the_picture_cost_nothing():
     (bits, decoded), (same, kept) = price(inside), price(loud)
     assert sum(same.values()) == pytest.approx(float(sum(bits.values())[0]))
     np.testing.assert_array_equal(kept["y"], decoded["y"])
-    stream = codec.compress(rgb, 100)
+    stream = codec.coder.compress(rgb, 100)
     expected = pytest.approx(8 * len(stream), rel=0.01, abs=512)
     assert float(sum(bits.values())[0]) == expected
 
@@ -85,12 +85,12 @@ def test_latents_beyond_the_picture_cost_nothing():
 def test_tiles_are_refined_one_by_one():
     codec = codec_of("quadtree")
     rgb = synthetic(400, 200)
-    latents = codec._networks.analyse(rgb, 100)
-    found = refine(codec._networks, rgb, latents, 100, 2)
+    latents = codec.coder.runtime.analyse(rgb, 100)
+    found = refine(codec.coder.runtime, rgb, latents, 100, 2)
     assert {k: v.shape for k, v in found.items()} == {
         k: v.shape for k, v in latents.items()
     }
-    rows, columns = codec._networks.extents(400, 200)["y"]
+    rows, columns = codec.coder.order.extents(400, 200)["y"]
     changed = np.any(found["y"] != latents["y"], (0, 3))[:rows, :columns]
     # The first 24 rows of cells are one tile, the last one another.
     assert changed[:4].any()
@@ -101,7 +101,7 @@ def test_tiles_are_refined_one_by_one():
 
 def test_codecs_of_tokens_and_without_loss_refuse():
     codec = small_codec("fsq")
-    assert not codec.refines
+    assert not codec.coder.refines
     with pytest.raises(ConfigError, match="fsq-small-v1 has no latents that can be"):
         codec.encode(Image.new("RGB", (64, 64)), refine=5)
     assert not small_codec("wavelet-lossless").refines

@@ -16,9 +16,9 @@ import pytest
 from settings_worker import decode_all, float_twin
 from small_codecs import packed_codec, photo, synthetic
 
-from codax.codecs.cards import list_cards
-from codax.codecs.codec import Codec
-from codax.codecs.weights import write_checkpoint
+from codax.face.codec import Codec
+from codax.zoo.cards import list_cards
+from codax.zoo.weights import write_checkpoint
 
 WORKER = Path(__file__).parent / "settings_worker.py"
 SETTINGS: dict[str, tuple[dict[str, str], list[str]]] = {
@@ -53,7 +53,7 @@ class Case:
         for number, rgb in enumerate(images):
             for quality in QUALITIES:
                 path = folder / f"{number}-{quality}"
-                path.write_bytes(codec.compress(rgb, quality))
+                path.write_bytes(codec.coder.compress(rgb, quality))
                 self.files.append([str(path), *rgb.shape[:2], quality])
         (folder / "files.json").write_text(json.dumps(self.files))
         self.expected = decode_all(codec, self.files)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_codecs import packed_codec
 
-from codax.codecs.codec import Codec
-from codax.codecs.tiles import BUCKETS, check_buckets, run_tiles, spans
+from codax.coding.tiles import BUCKETS, check_buckets, run_tiles, spans
 from codax.errors import ConfigError
+from codax.face.codec import Codec
 
 
 @settings(deadline=None, max_examples=200, derandomize=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from small_codecs import photo, small_codec
 
-from codax.codecs import container
-from codax.codecs.codec import Codec
-from codax.codecs.layers import truncate
 from codax.entropy.clusters import usage
 from codax.errors import ConfigError, FormatError, UnsupportedError
+from codax.face.codec import Codec
+from codax.files import container
+from codax.files.layers import truncate
 
 TOKENIZERS = ("fsq", "rvq")
 
@@ -18,7 +18,7 @@ TOKENIZERS = ("fsq", "rvq")
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_tokens_of_a_file_are_those_of_the_picture(name):
     codec = small_codec(name)
-    low, high = codec.qualities
+    low, high = codec.coder.qualities
     for quality in (low + 0.3 * (high - low), high):
         rgb = photo()[60:131, 90:190]
         data = codec.encode(rgb, quality=quality)
@@ -88,7 +88,7 @@ def test_files_can_be_cut_after_every_layer():
     whole = codec.encode(rgb, quality=100)
     assert container.read(whole).layered
     errors, sizes = [], []
-    for layers in range(1, codec.layers + 1):
+    for layers in range(1, codec.coder.layers + 1):
         cut = truncate(whole, layers=layers)
         # The cut file is the one that encoding with so many layers gives.
         assert cut == codec.encode(rgb, quality=container.read(cut).quality / 2)
@@ -103,7 +103,7 @@ def test_files_can_be_cut_after_every_layer():
     assert cut == whole
     with pytest.raises(UnsupportedError, match=f"one layer takes {sizes[0]}"):
         truncate(whole, target_size=sizes[0] - 1)
-    for layers in (0, codec.layers + 1):
+    for layers in (0, codec.coder.layers + 1):
         with pytest.raises(ConfigError, match=f"layers is {layers}; the file has 4"):
             truncate(whole, layers=layers)
     with pytest.raises(ConfigError, match="layers is 3; the file has 2: 1 to 2"):
@@ -117,9 +117,9 @@ def test_files_can_be_cut_after_every_layer():
 
 def test_layers_and_quality_must_agree():
     codec = small_codec("rvq")
-    stream = codec.compress(photo()[:40, :40], 200)
+    stream = codec.coder.compress(photo()[:40, :40], 200)
     with pytest.raises(FormatError, match="4 layers at quality 50, expected 2 of"):
-        codec.decode_latents(stream, 40, 40, 100)
+        codec.coder.decode_latents(stream, 40, 40, 100)
     data = codec.encode(photo()[:40, :40], quality=100)
     file = container.read(data)
     bare = container.write(

@@ -7,9 +7,9 @@ import constriction
 import numpy as np
 import pytest
 
-from codax.codecs import container, planes
-from codax.codecs.container import Tag
 from codax.entropy.bytes_coder import encode_bytes
+from codax.files import container, planes
+from codax.files.container import Tag
 
 PAGE = (Path(__file__).parent.parent / "docs" / "file-format.md").read_text()
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codax.codecs.weights import pack_tables, scale_tables, unpack_tables
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder, TableSet
-from codax.entropy.tables import TABLE_TOTAL
+from codax.entropy.tables import TABLE_TOTAL, pack_tables, scale_tables, unpack_tables
 from codax.errors import FormatError
 
 FARTHEST = 2**15 - 3

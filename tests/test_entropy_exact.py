@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codax.entropy.exact import (
-    EXACT_LIMIT,
     ExactDense,
     ExactDepthwise,
     check_module,
@@ -19,6 +18,7 @@ from codax.entropy.exact import (
     straight_through_round,
 )
 from codax.entropy.networks import PhaseDense
+from codax.entropy.units import EXACT_LIMIT
 from codax.errors import ModelError
 
 H, W, IN, OUT = 6, 8, 12, 10

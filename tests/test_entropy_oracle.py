@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from small_codecs import photo, small_codec
 
-from codax.codecs.cards import list_cards
-from codax.codecs.codec import Codec
 from codax.codecs.families import FAMILIES
-from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.oracle import evaluate
+from codax.entropy.units import LATENT_LIMIT
 from codax.errors import UnsupportedError
+from codax.face.codec import Codec
+from codax.zoo.cards import list_cards
 
 GRID = (8, 12)
 EXTENT = np.array([7, 10], np.int32)
@@ -31,7 +31,7 @@ def random_state(codec, step, seed):
         value = random.integers(-limit, limit + 1, shape).astype(np.float32)
         if limit == LATENT_LIMIT:  # most latents are small
             value = np.round(value * random.random(shape) ** 8)
-        if codec.layers > 1:  # latents are tokens
+        if codec.coder.layers > 1:  # latents are tokens
             value = value % np.asarray(codec.vocabulary)
         if name != "z":
             value[:, int(EXTENT[0] * stride) :] = 0
@@ -79,9 +79,9 @@ def test_trained_weights(card):
 def test_files_decode_equally_by_oracle(name):
     codec = small_codec(name)
     rgb = photo()[:100, 230:380]
-    stream = codec.compress(rgb, 120)
-    usual = codec.decode_latents(stream, 100, 150, 120)
-    oracle = codec.decode_latents(stream, 100, 150, 120, oracle=True)
+    stream = codec.coder.compress(rgb, 120)
+    usual = codec.coder.decode_latents(stream, 100, 150, 120)
+    oracle = codec.coder.decode_latents(stream, 100, 150, 120, oracle=True)
     assert usual.keys() == oracle.keys()
     for key in usual:
         assert np.array_equal(usual[key], oracle[key])

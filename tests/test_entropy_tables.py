@@ -9,17 +9,8 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codax.codecs.cards import list_cards
-from codax.codecs.weights import (
-    grid_tables,
-    pack_tables,
-    read_checkpoint,
-    scale_tables,
-    static_tables,
-    unpack_tables,
-)
 from codax.entropy.coder import TableSet
-from codax.entropy.sources import GridSource
+from codax.entropy.densities import GridShape, ScaleShape, StaticDensity, at_quality
 from codax.entropy.tables import (
     ANCHORS,
     FRACTIONS,
@@ -30,13 +21,17 @@ from codax.entropy.tables import (
     LOG_SCALE_STEP,
     SCALE_COUNT,
     TABLE_TOTAL,
-    GridShape,
-    ScaleShape,
-    StaticDensity,
-    at_quality,
+    grid_tables,
     integer_table,
+    pack_tables,
+    scale_tables,
+    static_tables,
+    unpack_tables,
 )
+from codax.entropy.training import GridSource
 from codax.errors import ModelError
+from codax.zoo.cards import list_cards
+from codax.zoo.weights import read_checkpoint
 
 
 def whole_tables(parts):
@@ -101,7 +96,7 @@ def test_the_grid_density_of_training_is_that_of_the_tables():
     shape = GridShape(0.1, 2.5)
     parts = pack_tables("grid", grid_tables(0.1, 2.5))
     (stored,) = unpack_tables(parts, "grid")
-    source = GridSource(shape)
+    source = GridSource(density=shape)
     values = np.tile(np.arange(-20, 21, dtype=np.float32), (1, 64, 1))
     mean = np.repeat(np.arange(-32.0, 32.0, dtype=np.float32), 41).reshape(1, 64, 41)
     index = np.full_like(mean, 20.0)

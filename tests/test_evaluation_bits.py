@@ -8,7 +8,7 @@ from PIL import Image
 from small_codecs import photo, small_codec, synthetic
 
 from codax.codecs.families import FAMILIES
-from codax.codecs.order import layers_at
+from codax.coding.order import layers_at
 from codax.errors import ConfigError, ImageError
 from codax.evaluation import bits_map
 from codax.evaluation.plots import bits_over_picture, to_png
@@ -22,13 +22,13 @@ PICTURES = {"photo": photo()[:160, :200], "synthetic": synthetic(75, 131)}
 )
 def test_bits_agree_with_the_file(name, picture):
     codec, rgb = small_codec(name), PICTURES[picture]
-    low, high = codec.qualities
+    low, high = codec.coder.qualities
     for quality in (max(low, min(q, high)) for q in (10, 50, 92.5)):
         found = bits_map(codec, rgb, quality)
         size = len(codec.encode(rgb, quality))
         assert found.file_bytes == size
         assert abs(found.total_bits / 8 - size) <= 0.01 * size + 64
-        layers = layers_at(round(2 * quality), codec.layers)
+        layers = layers_at(round(2 * quality), codec.coder.layers)
         steps = codec.model.prior.steps
         coded = [s.name for s in steps if s.coded and s.layer < layers]
         assert list(found.steps) == coded

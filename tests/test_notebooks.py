@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from codax.codecs.cards import list_cards
+from codax.zoo.cards import list_cards
 
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_codecs import small_config, synthetic
 
-from codax.codecs.weights import bank_tables
+from codax.entropy.tables import bank_tables
 from codax.train import loop
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
@@ -63,8 +63,8 @@ def test_a_run_starts_revives_and_logs_usage(config, tmp_path):
     assert all(table.size == 17 for table in tables)
     codec = codec_of(arrays, config)
     rgb = synthetic(64, 64, 9)
-    whole = codec.decompress(codec.compress(rgb, 200), 64, 64, 200)
-    coarse = codec.decompress(codec.compress(rgb, 50), 64, 64, 50)
+    whole = codec.coder.decompress(codec.coder.compress(rgb, 200), 64, 64, 200)
+    coarse = codec.coder.decompress(codec.coder.compress(rgb, 50), 64, 64, 50)
     assert np.mean((whole - rgb.astype(float)) ** 2) < np.mean(
         (coarse - rgb.astype(float)) ** 2
     )

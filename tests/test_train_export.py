@@ -15,13 +15,7 @@ from safetensors.numpy import load as load_tensors
 from small_codecs import packed_codec, small_codec, small_config, synthetic
 
 from codax.codecs.families import FAMILIES
-from codax.codecs.trees import flatten
-from codax.codecs.weights import (
-    read_checkpoint,
-    unpack_weights,
-    weights_hash,
-    write_checkpoint,
-)
+from codax.coding.trees import flatten
 from codax.errors import ConfigError, ModelError
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
@@ -41,6 +35,12 @@ from codax.train.state import (
     writing,
 )
 from codax.train.trainer import Trainer
+from codax.zoo.weights import (
+    read_checkpoint,
+    unpack_weights,
+    weights_hash,
+    write_checkpoint,
+)
 
 
 def config_of(name: str) -> TrainConfig:

@@ -11,7 +11,7 @@ from flax import nnx
 from small_codecs import small_config
 
 from codax.codecs.families import FAMILIES
-from codax.codecs.trees import abstract_model, flatten
+from codax.coding.trees import abstract_model, flatten
 from codax.errors import ModelError
 from codax.train.initial import join_initial, with_frozen
 

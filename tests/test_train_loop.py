@@ -15,7 +15,7 @@ import pytest
 from flax import nnx
 from small_codecs import small_config, small_networks, synthetic
 
-from codax.codecs.trees import flatten
+from codax.coding.trees import flatten
 from codax.entropy.exact import ExactDense, check_module
 from codax.errors import CodaxError, ConfigError, ModelError
 from codax.train import loop

@@ -26,9 +26,9 @@ from small_codecs import photo
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs.cards import default_card
-from codax.codecs.codec import Codec
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder
+from codax.face.codec import Codec
+from codax.zoo.cards import default_card
 
 QUALITY = 75
 RUNS = 7

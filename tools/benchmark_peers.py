@@ -22,7 +22,7 @@ from PIL import Image
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs.cards import default_card
+from codax.zoo.cards import default_card
 
 PEERS = ("mbt2018-mean", "cheng2020-anchor")
 PEER_QUALITY = 4

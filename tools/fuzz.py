@@ -25,9 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codax.codecs import container, files
-from codax.codecs.container import Container
 from codax.errors import CodaxError
+from codax.face.codec import Codec
+from codax.face.loading import find_codec
+from codax.files import container
+from codax.files.container import Container
 
 HANG_SECONDS = 10
 """Of processor time: a busy machine is no hang. A new size may compile meanwhile."""
@@ -160,14 +162,14 @@ def fuzz(
         max_pixels: the limit for the decoder, as a server would set it.
         keep: folder for the mutants that broke a promise.
     """
-    codecs: dict[tuple[int, bytes], files.Codec] = {}
+    codecs: dict[tuple[int, bytes], Codec] = {}
 
     def decode(data: bytes) -> None:
         file: Container = container.read(data, max_pixels=max_pixels)
         key = (file.codec_id, file.weights_hash)
         if key not in codecs:
-            codecs[key] = files.find_codec(file)
-        files.decode_image(data, codec=codecs[key], max_pixels=max_pixels).load()
+            codecs[key] = find_codec(file)
+        codecs[key].decode(data, max_pixels=max_pixels).load()
 
     for original in originals:
         decode(original)

@@ -17,7 +17,7 @@ from flax import nnx
 
 from codax.cli.runtime import prepare_jax
 from codax.codecs.families import family
-from codax.codecs.trees import abstract_model, fill_model
+from codax.coding.trees import abstract_model, fill_model
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve

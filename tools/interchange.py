@@ -31,10 +31,10 @@ from small_codecs import photo, synthetic
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs import container
-from codax.codecs.cards import default_card
-from codax.codecs.codec import Codec
 from codax.errors import CodaxError
+from codax.face.codec import Codec
+from codax.files import container
+from codax.zoo.cards import default_card
 
 COUNT = 24
 QUALITIES = (25, 60, 90)
@@ -71,7 +71,9 @@ def machine() -> str:
 def decoded_hash(codec: Codec, data: bytes) -> str:
     """The hash of a file's latents as this device decodes them."""
     file = container.read(data)
-    latents = codec.decode_latents(file.stream, file.height, file.width, file.quality)
+    latents = codec.coder.decode_latents(
+        file.stream, file.height, file.width, file.quality
+    )
     return latents_hash(latents)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 import codax
-from codax.codecs.layers import truncate
 from codax.entropy.clusters import usage
+from codax.files.layers import truncate
 
 
 def main(name: str, places: list[str]) -> None:
@@ -28,16 +28,16 @@ def main(name: str, places: list[str]) -> None:
     ]
     codec = codax.load(name)
     starts = (0, *codec.model.token_counts())
-    bpp, db = np.zeros((2, codec.layers, len(paths)))
-    coded = np.zeros(codec.layers)
-    fixed = np.zeros(codec.layers)
-    found: list[list[np.ndarray]] = [[] for _ in range(codec.layers)]
+    bpp, db = np.zeros((2, codec.coder.layers, len(paths)))
+    coded = np.zeros(codec.coder.layers)
+    fixed = np.zeros(codec.coder.layers)
+    found: list[list[np.ndarray]] = [[] for _ in range(codec.coder.layers)]
     for number, path in enumerate(paths):
         rgb = np.asarray(Image.open(path).convert("RGB"))
         whole = codec.encode(rgb, quality=100)
         tokens = codec.file_tokens(whole)[0]
-        costs = codec.costs(rgb, 200)
-        for layer in range(codec.layers):
+        costs = codec.coder.costs(rgb, 200)
+        for layer in range(codec.coder.layers):
             cut = truncate(whole, layers=layer + 1)
             back = np.asarray(codec.decode(cut), float)
             bpp[layer, number] = 8 * len(cut) / rgb[..., 0].size
@@ -52,7 +52,7 @@ def main(name: str, places: list[str]) -> None:
     print(f"{codec.name}, {len(paths)} pictures")
     print("layer    bpp   added      dB   added  codes used  saved of fixed length")
     before = (0.0, 0.0)
-    for layer in range(codec.layers):
+    for layer in range(codec.coder.layers):
         rate, quality = bpp[layer].mean(), db[layer].mean()
         size = codec.vocabulary[starts[layer]]
         used = usage(np.concatenate(found[layer]), size)[0]

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from codax.cli.runtime import prepare_jax
-from codax.codecs.cards import default_card, find_card
-from codax.codecs.codec import Codec
-from codax.codecs.weights import read_checkpoint
 from codax.evaluation.metrics import psnr
+from codax.face.codec import Codec
+from codax.zoo.cards import default_card, find_card
+from codax.zoo.weights import read_checkpoint
 
 QUALITIES = (20, 50, 80)
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.codecs.cards import default_card
+from codax.zoo.cards import default_card
 
 Pair = tuple[Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]
 

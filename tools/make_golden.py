@@ -18,10 +18,10 @@ import numpy as np
 from settings_worker import latents_hash
 from small_codecs import packed_codec, photo, synthetic
 
-from codax.codecs import container
-from codax.codecs.codec import Codec
 from codax.codecs.families import FAMILIES
-from codax.codecs.weights import write_checkpoint
+from codax.face.codec import Codec
+from codax.files import container
+from codax.zoo.weights import write_checkpoint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 LARGEST = 300_000
@@ -42,14 +42,14 @@ def make(name: str) -> None:
         "grey-q97": (grey, 97.5),
     }
     expected = {}
-    low, high = codec.qualities
+    low, high = codec.coder.qualities
     for title, (rgb, share) in pictures.items():
         quality = low + (high - low) * share / 100
         image = rgb[..., 0] if title.startswith("grey") else rgb
-        low, high = codec.qualities
+        low, high = codec.coder.qualities
         data = codec.encode(image, quality=max(low, min(quality, high)))
         file = container.read(data)
-        latents = codec.decode_latents(
+        latents = codec.coder.decode_latents(
             file.stream, file.height, file.width, file.quality
         )
         (folder / f"{title}.codax").write_bytes(data)

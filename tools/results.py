@@ -18,12 +18,12 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-from codax.codecs.cards import find_card, list_cards
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import INTERVALS, METHOD, bd_rate
 from codax.evaluation.classical import CLASSICAL
 from codax.evaluation.curves import published
 from codax.evaluation.summary import CodecSummary, summarise
+from codax.zoo.cards import find_card, list_cards
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = "rows.csv.xz"

@@ -16,8 +16,8 @@ from codax.cli.common import (
     positive_count,
 )
 from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
-from codax.codecs.container import MAX_PIXELS
 from codax.errors import ImageError
+from codax.files.container import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -93,7 +93,9 @@ class _Decode:
 
     def __call__(self, job: Job) -> None:
         """Decodes one file and reports it."""
-        from codax.codecs import cards, container, files
+        from codax.face.loading import find_codec
+        from codax.files import container
+        from codax.zoo import cards
 
         args = self._args
         data = read_source(job.source)
@@ -104,12 +106,10 @@ class _Decode:
         with pending(job, force=args.force) as out:
             codec = self._shelf.get(
                 (file.codec_id, file.weights_hash),
-                lambda: files.find_codec(file, args.weights),
+                lambda: find_codec(file, args.weights),
             )
             self._report.detail(f"{job.source}: decoding with {codec.name}")
-            image = files.decode_image(
-                data, codec=codec, max_pixels=args.max_pixels, oracle=args.oracle
-            )
+            image = codec.decode(data, max_pixels=args.max_pixels, oracle=args.oracle)
             picture = _picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start

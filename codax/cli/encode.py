@@ -18,7 +18,7 @@ from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
 from codax.errors import ModelError
 
 if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
+    from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
 
@@ -82,7 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encodes each input; returns the exit status."""
-    from codax.codecs import cards
+    from codax.zoo import cards
 
     jobs = plan(
         args.inputs,
@@ -121,7 +121,7 @@ class _Encode:
 
     def __call__(self, job: Job) -> None:
         """Encodes one picture and reports it."""
-        from codax.codecs import container, files, pictures
+        from codax.files import container, pictures
 
         args = self._args
         source = read_source(job.source)
@@ -134,8 +134,7 @@ class _Encode:
                 )
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
-            data = files.encode_image(
-                codec,
+            data = codec.encode(
                 picture,
                 quality=args.quality,
                 target_bpp=args.target_bpp,
@@ -173,9 +172,9 @@ class _Encode:
 
     def _load(self) -> Codec:
         """Loads the codec that was asked for."""
-        from codax.codecs import zoo
+        from codax.face.loading import load
 
-        return zoo.load(self._model)
+        return load(self._model)
 
 
 def _picture_suffixes() -> list[str]:

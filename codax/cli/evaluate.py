@@ -16,10 +16,10 @@ from codax.cli.common import Reporter, UsageError, add_common, positive_count
 from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
     from codax.evaluation.candidate import FileCodec
     from codax.evaluation.summary import CodecSummary
     from codax.evaluation.sweep import Sweep
+    from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
 
@@ -219,9 +219,9 @@ def _check_curves(anchors: list[str], references: list[str]) -> None:
 
 def _load(names: list[str], device: str) -> list[FileCodec]:
     """Makes the codecs; JAX is loaded if one of them is a model."""
-    from codax.codecs.cards import find_card
     from codax.evaluation.candidate import learned
     from codax.evaluation.classical import CLASSICAL, classical
+    from codax.zoo.cards import find_card
 
     codecs = []
     loaded: dict[str, Codec] = {}
@@ -239,7 +239,7 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
                 f"{error}; other codecs: {', '.join(CLASSICAL)}"
             ) from error
         from codax.cli.runtime import prepare_jax
-        from codax.codecs.zoo import load
+        from codax.face.loading import load
 
         prepare_jax(device)
         # Once for MODEL and MODEL@N: its networks are compiled but once, too.

@@ -31,14 +31,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describes each input; returns the exit status."""
-    from codax.codecs.info import read_info
     from codax.errors import CodaxError
+    from codax.files.info import read_info
+    from codax.zoo.cards import name_of
 
     report = Reporter(args)
     status = 0
     for name in args.inputs:
         try:
-            fields = read_info(read_source(name))
+            fields = read_info(read_source(name), name_of)
         except BrokenPipeError:
             raise
         except (CodaxError, OSError) as error:

@@ -11,7 +11,7 @@ from codax.cli.common import UsageError, add_common
 from codax.errors import ModelError
 
 if TYPE_CHECKING:
-    from codax.codecs.cards import Card
+    from codax.zoo.cards import Card
 
 __all__ = ["add_parser", "run"]
 
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lists the codecs or shows one card; returns the exit status."""
-    from codax.codecs import cards
+    from codax.zoo import cards
 
     if args.name:
         try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codax.cli.common import Reporter, UsageError
-from codax.codecs.container import MAX_FILE
 from codax.errors import CodaxError
+from codax.files.container import MAX_FILE
 
 __all__ = ["Job", "OutputError", "pending", "plan", "read_source", "run_jobs"]
 

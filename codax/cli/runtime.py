@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from codax.errors import ConfigError
 
 if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
+    from codax.face.codec import Codec
 
 __all__ = ["CodecShelf", "cache_folder", "prepare_jax"]
 

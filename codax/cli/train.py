@@ -198,7 +198,7 @@ def _configuration(
 
 def _weights(name: str) -> Path:
     """The path of weights by path, or by the name of a checkpoint."""
-    from codax.codecs.cards import find_card
+    from codax.zoo.cards import find_card
 
     path = Path(name)
     return path if path.exists() else find_card(name).folder

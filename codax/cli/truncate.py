@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     report = Reporter(args)
 
     def cut(job: Job) -> None:
-        from codax.codecs import container, layers
+        from codax.files import container, layers
 
         data = read_source(job.source)
         short = layers.truncate(data, layers=args.layers, target_size=args.target_size)

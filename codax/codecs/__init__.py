@@ -1,1 +1,1 @@
-"""The room `codecs` of codax."""
+"""The codec families, a file each, and the parts that several share."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.codecs.order import rate
+from codax.coding.rate import rate
 from codax.transforms.autoencoder import (
     PIXEL_SCALE,
     Analysis,

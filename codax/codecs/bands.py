@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.entropy.domain import HEAD_LIMIT
-from codax.entropy.exact import SIGNED, UNIT, ExactDense, half_up, inward_clip
+from codax.entropy.exact import ExactDense, half_up, inward_clip
 from codax.entropy.networks import ExactBlock, PhaseDense
 from codax.entropy.tables import GRID_LOG_MIN, GRID_LOG_STEP, GRID_SCALES
+from codax.entropy.units import HEAD_LIMIT, SIGNED, UNIT
 from codax.transforms.layers import grid_mask
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "STAR",
     "BandHeads",
     "BandNetwork",
-    "black_fields",
     "differences",
     "neighbourhood",
     "scale_index",
@@ -44,12 +43,6 @@ MEAN_SHIFT = 2
 """Bits between a mean head and eighths."""
 DEVIATION = float(np.pi / np.sqrt(3))
 """Standard deviation of a logistic of scale 1."""
-
-
-def black_fields(shape: tuple[int, ...]) -> np.ndarray:
-    """The black fields of the checkerboard on a grid [N h w C], bool[h w 1]."""
-    rows, columns = np.ogrid[: shape[1], : shape[2]]
-    return ((rows + columns) % 2 == 0)[..., None]
 
 
 def _places(x: jax.Array, offsets: tuple[tuple[int, int], ...]) -> list[jax.Array]:

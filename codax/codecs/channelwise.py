@@ -28,11 +28,11 @@ from codax.codecs.hyper import (
     around,
     head,
 )
-from codax.codecs.order import Step
+from codax.coding.masks import channels
+from codax.coding.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk
 from codax.errors import ConfigError
-from codax.transforms.layers import array_module
 
 __all__ = ["ChannelwiseConfig", "ChannelwisePrior", "channelwise"]
 
@@ -85,17 +85,12 @@ def _slice_step(k: int, begin: int, end: int) -> Step:
         mean = domain.mean(mean, quality, scale, exact=exact)
         return mean, domain.index(raw, quality, exact=exact)
 
-    def put(known, values):
-        xp = array_module(known)
-        return xp.concatenate([known[..., :begin], values, known[..., end:]], -1)
-
     return Step(
         name=f"y{k}",
         target="y",
         reads=("features", "y") if k else ("features",),
         network=network,
-        take=lambda y: y[..., begin:end],
-        put=put,
+        mask=channels(range(begin, end)),
         halo=STEP_HALO,
     )
 

@@ -15,9 +15,10 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.order import Step
-from codax.entropy.sources import Source, StaticSource
-from codax.entropy.tables import ANCHOR_SPACING, ANCHORS, ScaleShape, StaticDensity
+from codax.coding.order import Step
+from codax.entropy.densities import ScaleShape, StaticDensity
+from codax.entropy.tables import ANCHOR_SPACING, ANCHORS
+from codax.entropy.training import Source, StaticSource
 from codax.transforms.autoencoder import TransformWidths
 
 __all__ = ["FactorizedConfig", "FactorizedPrior", "factorized"]
@@ -47,7 +48,7 @@ class FactorizedPrior(nnx.Module):
     @property
     def sources(self) -> dict[str, Source]:
         """By target of a coding step, how its latents are coded."""
-        return {"y": StaticSource(self.y_density, "y", unit=16)}
+        return {"y": StaticSource(tables="y", unit=16, density=self.y_density)}
 
     @property
     def channels(self) -> dict[str, int]:

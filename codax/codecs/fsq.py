@@ -26,12 +26,13 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.order import Step
 from codax.codecs.quadtree import QUARTERS, QuadtreeConfig, QuadtreePrior
+from codax.coding.order import Step
+from codax.entropy.densities import GridShape
 from codax.entropy.exact import half_up, inward_clip
 from codax.entropy.quantisers import FiniteScalar
-from codax.entropy.sources import DigitSource, Source, StaticSource
-from codax.entropy.tables import FRACTIONS, GRID_SCALES, GridShape
+from codax.entropy.tables import FRACTIONS, GRID_SCALES
+from codax.entropy.training import DigitSource, Source, StaticSource
 from codax.errors import ConfigError
 
 __all__ = ["FsqConfig", "FsqPrior", "fsq"]
@@ -83,8 +84,8 @@ class FsqPrior(QuadtreePrior):
     def sources(self) -> dict[str, Source]:
         """By target of a coding step, how its latents are coded."""
         return {
-            "y": DigitSource(self.grid_shape),
-            "z": StaticSource(self.z_density, "z"),
+            "y": DigitSource(density=self.grid_shape),
+            "z": StaticSource(tables="z", density=self.z_density),
         }
 
     def output_channels(self, step: Step) -> tuple[int, ...]:
@@ -131,7 +132,7 @@ class FsqNetworks(Autoencoder):
         y = self.latents(x, quality, extent)
         return {"y": y, "z": self.h_a(y, quality)}
 
-    # The tokenizer's face, see `codax.codecs.tokens`.
+    # The tokenizer's face, see `codax.face.tokens`.
 
     @property
     def vocabulary(self) -> tuple[int, ...]:

@@ -20,17 +20,14 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.order import Step
-from codax.entropy.domain import HEAD_LIMIT, LatentDomain
-from codax.entropy.exact import UNIT, ExactDense, check_module
+from codax.coding.order import Step
+from codax.entropy.densities import ScaleShape, StaticDensity
+from codax.entropy.domain import LatentDomain
+from codax.entropy.exact import ExactDense, check_module
 from codax.entropy.networks import HyperSynthesis
-from codax.entropy.sources import ResidualSource, Source, StaticSource
-from codax.entropy.tables import (
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-    ScaleShape,
-    StaticDensity,
-)
+from codax.entropy.tables import LOG_SCALE_MIN, LOG_SCALE_STEP
+from codax.entropy.training import ResidualSource, Source, StaticSource
+from codax.entropy.units import HEAD_LIMIT, UNIT
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
 
@@ -107,8 +104,8 @@ class HyperPrior(nnx.Module):
     def sources(self) -> dict[str, Source]:
         """By target of a coding step, how its latents are coded."""
         return {
-            "y": ResidualSource(self.shape),
-            "z": StaticSource(self.z_density, "z"),
+            "y": ResidualSource(density=self.shape),
+            "z": StaticSource(tables="z", density=self.z_density),
         }
 
     @property

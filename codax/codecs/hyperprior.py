@@ -25,7 +25,7 @@ from codax.codecs.hyper import (
     around,
     head,
 )
-from codax.codecs.order import Step
+from codax.coding.order import Step
 from codax.entropy.networks import ExactTrunk
 
 __all__ = ["HyperpriorConfig", "HyperpriorPrior", "hyperprior"]

@@ -23,7 +23,7 @@ Wu and Krähenbühl 2020 (SReC). Here the whole prior is exact integer arithmeti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,23 +39,22 @@ from codax.codecs.bands import (
     STAR,
     BandHeads,
     BandNetwork,
-    black_fields,
     differences,
     neighbourhood,
     scale_index,
 )
-from codax.codecs.order import Step, rate
-from codax.codecs.reversible import GROUPS, from_bands, join_level, to_bands
+from codax.coding.masks import Mask, checkerboard
+from codax.coding.order import Step
+from codax.coding.rate import rate
+from codax.coding.reversible import GROUPS, JOIN, WHOLE, from_bands, to_bands
+from codax.entropy.densities import GridShape
 from codax.entropy.exact import check_module
-from codax.entropy.sources import GridSource, Source
-from codax.entropy.tables import GridShape
+from codax.entropy.training import GridSource, Source
 from codax.errors import ConfigError
-from codax.transforms.layers import array_module
 from codax.transforms.rates import RateRange
 
 __all__ = ["Lossless", "LosslessConfig", "LosslessPrior", "lossless"]
 
-Array = jax.Array | np.ndarray
 LH, HL, HH = 0, 1, 2
 SCHEDULE = ((HL, LH), (LH, HL), (HH, HH))
 """The band that black and white fields code, by step."""
@@ -87,33 +86,12 @@ class LosslessConfig:
             )
 
 
-def _take(step: int):
-    """Picks the band that each field codes: [N h w 3*C] -> [N h w C]."""
-
-    def take(whole: Array) -> Array:
-        xp = array_module(whole)
-        c = whole.shape[-1] // 3
-        black, white = (whole[..., b * c : (b + 1) * c] for b in SCHEDULE[step])
-        return xp.where(black_fields(whole.shape), black, white)
-
-    return take
-
-
-def _put(step: int):
-    """Writes each field's band into the level known so far."""
-
-    def put(known: Array, values: Array) -> Array:
-        xp = array_module(known)
-        c = known.shape[-1] // 3
-        black = black_fields(known.shape)
-        parts = []
-        for band in (LH, HL, HH):
-            own = [field == band for field in SCHEDULE[step]]
-            coded = (black & own[0]) | (~black & own[1])
-            parts.append(xp.where(coded, values, known[..., band * c : (band + 1) * c]))
-        return xp.concatenate(parts, -1)
-
-    return put
+def _mask(step: int, colours: int) -> Mask:
+    """The band that each field codes at a step."""
+    black, white = (
+        range(band * colours, (band + 1) * colours) for band in SCHEDULE[step]
+    )
+    return checkerboard(black, white)
 
 
 def _stride(level: int) -> float:
@@ -152,15 +130,12 @@ def _join_step(group: str, level: int, last: bool) -> Step:
 
     def network(prior: LosslessPrior, low, *rest, exact=True):
         *details, _, extent = rest
-        low = low.astype(np.int32)
-        if details:
-            sides = extent or (2 * low.shape[1], 2 * low.shape[2])
-            low = join_level(low, details[0].astype(np.int32), sides)
-        return (low if isinstance(low, np.ndarray) else low.astype(jnp.float32),)
+        sides = extent or (2 * low.shape[1], 2 * low.shape[2])
+        return (WHOLE[JOIN](low, *details, extent=sides).astype(jnp.float32),)
 
     name = f"{group}_at{level}"
     return Step(
-        name=name, target=name, reads=reads, network=network, coded=False, whole=True
+        name=name, target=name, reads=reads, network=network, coded=False, whole=JOIN
     )
 
 
@@ -230,8 +205,7 @@ def _split_level(group: str, level: int) -> tuple[Step, ...]:
             target=name,
             reads=(f"{name}_features", name),
             network=part(k),
-            take=_take(k),
-            put=_put(k),
+            mask=_mask(k, GROUPS[group]),
             halo=_halo(1 + BandNetwork.reach, level),
         )
         for k in range(len(SCHEDULE))
@@ -293,7 +267,7 @@ class LosslessPrior(nnx.Module):
     @property
     def sources(self) -> dict[str, Source]:
         """By target of a coding step, how its latents are coded."""
-        source = GridSource(self.grid_shape)
+        source = GridSource(density=self.grid_shape)
         return {step.target: source for step in self.steps if step.coded}
 
     @property
@@ -323,8 +297,8 @@ class LosslessPrior(nnx.Module):
         """Channels of the arrays that a step's network gives."""
         if not step.coded:
             return (self.channels[step.target],)
-        whole = np.zeros((1, 1, 1, self.channels[step.target]), bool)
-        return (step.take(whole).shape[-1],) * 2
+        every = self.channels[step.target]
+        return (every if step.mask is None else step.mask.width,) * 2
 
     def check_exact(self) -> None:
         """Checks that every layer is exact; raises ModelError if one is not."""
@@ -373,16 +347,6 @@ class Lossless(nnx.Module):
     def synthesis_reads(self) -> tuple[str, ...]:
         """The latents that `synthesis` needs."""
         return tuple(self.prior.sources)
-
-    def coded(self, colours: int) -> list[str]:
-        """The arrays that a picture of 1 or 3 colours has."""
-        names = list(self.prior.sources)
-        return names if colours == 3 else [n for n in names if n.startswith("luma")]
-
-    def shifts(self, cut: Mapping[str, int]) -> dict[str, int]:
-        """The shifts of all arrays, of those that are coded: joins feed levels."""
-        joined = {n.replace("luma", "luma_at"): k for n, k in cut.items()}
-        return {**joined, **cut}
 
     def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
         """Starts the scales at those of the data.

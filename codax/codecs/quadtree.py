@@ -23,23 +23,21 @@ DCVC-UF: one trunk, adaptors). Here the whole prior is exact integer arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
 from codax.codecs.hyper import HYPER_STEPS, STEP_HALO, HyperConfig, HyperPrior, around
-from codax.codecs.order import Step
-from codax.entropy.domain import HEAD_LIMIT
+from codax.coding.masks import Mask
+from codax.coding.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
-from codax.transforms.layers import array_module
+from codax.entropy.units import HEAD_LIMIT
 
 __all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
 
-Array = jax.Array | np.ndarray
 QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 """The quarter that positions A, B, C, D code, by step."""
 
@@ -52,37 +50,11 @@ class QuadtreeConfig(HyperConfig):
     """Blocks of the trunk."""
 
 
-def _take(step: int):
-    """Picks the quarter that each position codes: [N h w M] -> [N h w M/4]."""
-
-    def take(y: Array) -> Array:
-        xp = array_module(y)
-        n, h, w, m = y.shape
-        cells = y.reshape(n, h // 2, 2, w // 2, 2, 4, m // 4)
-        quarters = QUARTERS[step]
-        rows = [
-            xp.stack([cells[:, :, i, :, j, quarters[2 * i + j]] for j in (0, 1)], 3)
-            for i in (0, 1)
-        ]
-        return xp.stack(rows, 2).reshape(n, h, w, m // 4)
-
-    return take
-
-
-def _put(step: int):
-    """Writes each position's quarter into the latents known so far."""
-    cell = np.zeros((2, 2, 4), bool)
-    for phase, quarter in enumerate(QUARTERS[step]):
-        cell[phase // 2, phase % 2, quarter] = True
-
-    def put(known: Array, values: Array) -> Array:
-        xp = array_module(known)
-        n, h, w, m = known.shape
-        mask = np.tile(cell, (h // 2, w // 2, 1))[..., None]
-        parts = known.reshape(n, h, w, 4, m // 4)
-        return xp.where(mask, values[..., None, :], parts).reshape(n, h, w, m)
-
-    return put
+def _mask(step: int, latents: int) -> Mask:
+    """The quarter that each position codes at a step."""
+    size = latents // 4
+    quarters = (range(q * size, (q + 1) * size) for q in QUARTERS[step])
+    return Mask(tuple(map(tuple, quarters)))
 
 
 def _network(step: int):
@@ -99,10 +71,10 @@ def _network(step: int):
     return network
 
 
-class QuadtreePrior(HyperPrior):
-    """The prior: exact networks, tables, and the coding order above."""
-
-    steps = (
+@cache
+def _steps(latents: int) -> tuple[Step, ...]:
+    """The coding order of so many latents."""
+    return (
         *HYPER_STEPS,
         *(
             Step(
@@ -110,13 +82,21 @@ class QuadtreePrior(HyperPrior):
                 target="y",
                 reads=("features", "y") if k else ("features",),
                 network=_network(k),
-                take=_take(k),
-                put=_put(k),
+                mask=_mask(k, latents),
                 halo=STEP_HALO,
             )
             for k in range(4)
         ),
     )
+
+
+class QuadtreePrior(HyperPrior):
+    """The prior: exact networks, tables, and the coding order above."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:  # type: ignore[override]
+        """The coding order."""
+        return _steps(self.latents)
 
     def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +30,15 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.container import quality_of_layers
-from codax.codecs.order import Step, layer_count, layers_at, rate
+from codax.coding.masks import channels
+from codax.coding.order import Step, layer_count, layers_at
+from codax.coding.rate import rate
 from codax.entropy.clusters import nearest, prices_by_kind, usage
-from codax.entropy.contexts import FINE_PARTS, KINDS, IndexContexts
+from codax.entropy.contexts import FINE_PARTS, KINDS, TABLES, IndexContexts
 from codax.entropy.quantisers import Layer, ResidualQuantiser
-from codax.entropy.sources import IndexSource, Source
+from codax.entropy.training import IndexSource, Source
 from codax.errors import ConfigError
+from codax.files.container import quality_of_layers
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.klt import block_order
 from codax.transforms.rates import MIDDLE_QUALITY
@@ -120,28 +121,9 @@ def _fine(layer: int, part: int):
     return network
 
 
-def _group(number: int):
-    """Cells of the first layer: both even, both odd, the others."""
-
-    def where(rows: int, columns: int) -> np.ndarray:
-        odd = np.arange(rows)[:, None] % 2 + np.arange(columns)[None, :] % 2
-        return odd == (0, 2, 1)[number]
-
-    return where
-
-
-def _channels(channels: tuple[int, ...]) -> dict[str, Any]:
-    """`take` and `put` of a step that codes some of the tokens of each cell."""
-    picked = np.asarray(channels)
-
-    def put(known, values):
-        if isinstance(known, jax.Array):
-            return known.at[..., picked].add(values)
-        known = known.copy()
-        known[..., picked] += values
-        return known
-
-    return {"take": lambda y: y[..., picked], "put": put, "halo": STEP_HALO}
+GROUPS = ((0,), (3,), (1, 2))
+"""Places of a 2x2 cell that the first layer codes in turn: both even, both odd, the
+others."""
 
 
 @cache
@@ -155,8 +137,8 @@ def _steps(coarse: int, fine: int) -> tuple[Step, ...]:
             target="y",
             reads=("y",) if k else (),
             network=networks[k],
-            where=_group(k),
-            **_channels((0,)),
+            mask=channels((0,), GROUPS[k]),
+            halo=STEP_HALO,
         )
         for k in range(3)
     ]
@@ -168,7 +150,8 @@ def _steps(coarse: int, fine: int) -> tuple[Step, ...]:
                 reads=("y",),
                 network=_further(layer),
                 layer=layer,
-                **_channels((layer,)),
+                mask=channels((layer,)),
+                halo=STEP_HALO,
             )
         )
     for layer in range(coarse, coarse + fine):
@@ -181,7 +164,8 @@ def _steps(coarse: int, fine: int) -> tuple[Step, ...]:
                     reads=("y",),
                     network=_fine(layer, part),
                     layer=layer,
-                    **_channels(tuple(begin + quarter for quarter in quarters)),
+                    mask=channels(begin + quarter for quarter in quarters),
+                    halo=STEP_HALO,
                 )
             )
     return tuple(steps)
@@ -205,7 +189,12 @@ class RvqPrior(nnx.Module):
     def sources(self) -> dict[str, Source]:
         """By target of a coding step, how its latents are coded."""
         bank = self.bank
-        return {"y": IndexSource(bank.frequencies[...], bank.starts, bank.sizes)}
+        source = IndexSource(
+            sizes=tuple((codes, TABLES) for codes in bank.codes),
+            frequencies=bank.frequencies[...],
+            starts=bank.starts,
+        )
+        return {"y": source}
 
     @property
     def channels(self) -> dict[str, int]:
@@ -290,7 +279,7 @@ class RvqNetworks(Autoencoder):
         commitment = COMMITMENT * lmbda * found.loss / unit
         return bits, self._decoded(found.values, used, None), {"commitment": commitment}
 
-    # The tokenizer's face, see `codax.codecs.tokens`.
+    # The tokenizer's face, see `codax.face.tokens`.
 
     @property
     def vocabulary(self) -> tuple[int, ...]:

@@ -27,25 +27,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.bands import black_fields
 from codax.codecs.hyper import HYPER_STEPS, STEP_HALO, HyperConfig, HyperPrior, around
-from codax.codecs.order import Step
-from codax.entropy.domain import HEAD_LIMIT
+from codax.coding.masks import checkerboard
+from codax.coding.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
+from codax.entropy.units import HEAD_LIMIT
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
-from codax.transforms.layers import array_module
 
 __all__ = ["WaveletConfig", "WaveletPrior", "wavelet"]
 
-Array = jax.Array | np.ndarray
 MOST = (12, 36, 144, 576)
 """Channels of each octave of the packets."""
 
@@ -84,21 +81,6 @@ def _octave_step(octave: int, part: int, begin: int, end: int) -> Step:
     first = begin + part * half
     second = begin + (1 - part) * half
 
-    def take(whole: Array) -> Array:
-        xp = array_module(whole)
-        one, two = (whole[..., at : at + half] for at in (first, second))
-        return xp.where(black_fields(whole.shape), one, two)
-
-    def put(known: Array, values: Array) -> Array:
-        xp = array_module(known)
-        black = black_fields(known.shape)
-        own = {
-            first: xp.where(black, values, known[..., first : first + half]),
-            second: xp.where(black, known[..., second : second + half], values),
-        }
-        parts = [own[begin], own[begin + half]]
-        return xp.concatenate([known[..., :begin], *parts, known[..., end:]], -1)
-
     def network(prior: WaveletPrior, features, *rest, exact=True):
         *known, quality, extent = rest
         domain = prior.domain
@@ -112,10 +94,8 @@ def _octave_step(octave: int, part: int, begin: int, end: int) -> Step:
         raw = getattr(prior, f"scale{name}")(x, extent, exact=exact)
         _, h, w, _ = head.shape
         scales = domain.channel_scale[...]
-        black = jnp.asarray(black_fields((1, 2, 2, 1)))
-        cell = jnp.where(
-            black, scales[first : first + half], scales[second : second + half]
-        )
+        black, white = (scales[at : at + half] for at in (first, second))
+        cell = jnp.stack([black, white, white, black]).reshape(2, 2, half)
         scale = jnp.tile(cell, (h // 2, w // 2, 1))
         mean = domain.mean(head, quality, scale, exact=exact)
         return mean, domain.index(raw, quality, exact=exact)
@@ -126,8 +106,7 @@ def _octave_step(octave: int, part: int, begin: int, end: int) -> Step:
         target="y",
         reads=("features", "y") if begin + seen_now else ("features",),
         network=network,
-        take=take,
-        put=put,
+        mask=checkerboard(range(first, first + half), range(second, second + half)),
         halo=STEP_HALO,
     )
 

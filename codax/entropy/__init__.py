@@ -1,1 +1,1 @@
-"""The room `entropy` of codax."""
+"""Exact networks, sources, tables, quantisers, and the range coder."""

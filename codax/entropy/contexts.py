@@ -74,15 +74,10 @@ class IndexContexts(nnx.Module):
         return bins
 
     @property
-    def sizes(self) -> np.ndarray:
-        """Symbols of each table, int32[layers * 64]."""
-        return np.repeat(np.asarray(self.codes, np.int32), TABLES)
-
-    @property
     def starts(self) -> np.ndarray:
         """Where each table begins among the frequencies, int32[layers * 64]."""
-        ends = np.cumsum(self.sizes + 1)
-        return (ends - self.sizes - 1).astype(np.int32)
+        sizes = np.repeat(np.asarray(self.codes) + 1, TABLES)
+        return (np.cumsum(sizes) - sizes).astype(np.int32)
 
     def slots(self, layer: int) -> slice:
         """A layer's tokens among the S of a cell."""

@@ -22,17 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.entropy.exact import SIGNED, half_up, inward_clip
+from codax.entropy.exact import half_up, inward_clip
 from codax.entropy.tables import LOG_SCALE_STEP, SCALE_COUNT
+from codax.entropy.units import LATENT_LIMIT, SIGNED
 from codax.transforms.layers import Fixed
 from codax.transforms.rates import RateRange
 
-__all__ = ["HEAD_LIMIT", "LATENT_LIMIT", "LatentDomain"]
+__all__ = ["LatentDomain"]
 
-LATENT_LIMIT = 2**15 - 1
-"""Decoded latents lie in +-LATENT_LIMIT sixteenths of a step, about +-2048 steps."""
-HEAD_LIMIT = 2**13 - 1
-"""Mean heads lie in +-HEAD_LIMIT, in units of 1/1024 of the channel's scale."""
 QUALITIES = 201
 
 

@@ -31,12 +31,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.entropy.units import (
+    BIAS_SCALE,
+    EXACT_LIMIT,
+    KERNEL_SCALE,
+    SIGNED,
+    WEIGHT_BITS,
+    WEIGHT_LIMIT,
+)
 from codax.errors import ModelError
 from codax.transforms.layers import depthwise3x3, grid_mask, pointwise
 
 __all__ = [
-    "EXACT_LIMIT",
-    "UNIT",
     "ExactDense",
     "ExactDepthwise",
     "check_module",
@@ -48,17 +54,8 @@ __all__ = [
     "straight_through_round",
 ]
 
-EXACT_LIMIT = 2**24
-UNIT = 64
-"""Activations are integers in units of 1/64."""
-SIGNED = 511
-"""Signed activations lie in -511..511, rectified ones in 0..511: +-8 in real units."""
-WEIGHT_BITS = 8
-"""The integer weight is the shadow times 2**8."""
-WEIGHT_LIMIT = 1023
 MARGIN = 0.98
 """Share of what sums may reach that training uses; rounding weights takes the rest."""
-BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
 
 
 @jax.custom_jvp
@@ -104,7 +101,7 @@ inward_clip.defvjp(_inward_fwd, _inward_bwd)
 
 def integer_weights(shadow: jax.Array, exact: bool) -> jax.Array:
     """The integer weights of a shadow: round(shadow * 2**8), within +-1023."""
-    scaled = shadow * 2.0**WEIGHT_BITS
+    scaled = shadow * KERNEL_SCALE
     if not exact:
         return scaled
     return inward_clip(straight_through_round(scaled), -WEIGHT_LIMIT, WEIGHT_LIMIT)
@@ -225,11 +222,9 @@ def keep_in_bounds(module: nnx.Module) -> None:
     for _, layer in nnx.iter_modules(module):
         if not hasattr(layer, "shift"):
             continue
-        kernel, most = layer.kernel[...], WEIGHT_LIMIT * 2.0**-WEIGHT_BITS
+        kernel, most = layer.kernel[...], WEIGHT_LIMIT / KERNEL_SCALE
         used = jnp.clip(kernel, -most, most)
-        products, rest = _sums(
-            layer, used * 2.0**WEIGHT_BITS, layer.bias[...] * BIAS_SCALE
-        )
+        products, rest = _sums(layer, used * KERNEL_SCALE, layer.bias[...] * BIAS_SCALE)
         room = MARGIN * EXACT_LIMIT - rest
         share = jnp.clip(room / jnp.maximum(products, 1.0), 0.0, 1.0)
         share = jnp.expand_dims(share, layer.tap_axes)
@@ -269,7 +264,7 @@ def check_module(name: str, module: nnx.Module) -> int:
             continue
         where = "/".join([name, *map(str, path)])
         # In NumPy: JAX would compile these few operations for every shape of kernel.
-        kernel = np.round(np.asarray(layer.kernel[...], np.float64) * 2.0**WEIGHT_BITS)
+        kernel = np.round(np.asarray(layer.kernel[...], np.float64) * KERNEL_SCALE)
         bias = np.round(np.asarray(layer.bias[...], np.float64) * BIAS_SCALE)
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise ModelError(f"layer {where}: a weight is not finite")

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from codax.entropy.densities import at_quality
 from codax.entropy.exact import (
-    SIGNED,
-    UNIT,
     ExactDense,
     ExactDepthwise,
     finish_exact,
@@ -17,7 +16,8 @@ from codax.entropy.exact import (
     inward_clip,
     straight_through_round,
 )
-from codax.entropy.tables import ANCHORS, at_quality
+from codax.entropy.tables import ANCHORS
+from codax.entropy.units import SIGNED, UNIT
 from codax.transforms.layers import depth_to_space, grid_mask, pointwise
 
 __all__ = ["ExactBlock", "ExactTrunk", "HyperSynthesis", "PhaseDense", "coarser"]

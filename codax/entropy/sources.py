@@ -1,8 +1,9 @@
-"""Sources: how the latents of a step become symbols and tables, and what they cost.
+"""Sources: how the latents of a step become symbols and tables, and back. No JAX.
 
-A *source* knows, for the latents of one target (`y`, `z`, ...), what training pays for
-them, which symbol and which table codes each of them, and how a decoder turns symbols
-back into what it keeps. The heads are what the step's network gives for each latent;
+A *source* knows, for the latents of one target (`y`, `z`, ...), which symbol and which
+table codes each of them, how a decoder turns symbols back into what it keeps, and under
+which name its tables are stored. What training pays for them is the other half, in
+`codax.entropy.training`. The heads are what the step's network gives for each latent;
 steps without a network have none.
 
 What a decoder keeps is integers in units of `1 / unit` of a latent step.
@@ -10,160 +11,120 @@ What a decoder keeps is integers in units of `1 / unit` of a latent step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from codax.entropy.domain import LATENT_LIMIT
-from codax.entropy.exact import straight_through_round
-from codax.entropy.quantisers import Rounding, drawn
-from codax.entropy.tables import (
-    FRACTIONS,
-    TABLE_TOTAL,
-    GridShape,
-    ScaleShape,
-    StaticDensity,
-)
+from codax.entropy.coder import TableSet
+from codax.entropy.tables import ANCHORS, FRACTIONS, stored_tables
+from codax.entropy.units import GRID_LIMIT, LATENT_LIMIT
+from codax.errors import ModelError
 
 __all__ = [
-    "GRID_LIMIT",
-    "DigitSource",
-    "GridSource",
-    "IndexSource",
-    "ResidualSource",
-    "Source",
-    "StaticSource",
+    "STEP_LIMIT",
+    "DigitSymbols",
+    "GridSymbols",
+    "Heads",
+    "IndexSymbols",
+    "ResidualSymbols",
+    "StaticSymbols",
+    "SymbolSource",
+    "describe_source",
+    "read_source",
 ]
 
 Heads = Sequence[Any]
-ROUNDING = Rounding(LATENT_LIMIT // 16)
-GRID_LIMIT = 2**14 - 1
-"""Integers on their grid lie in +-GRID_LIMIT, so that escapes reach all of them."""
+STEP_LIMIT = LATENT_LIMIT // 16
+"""Latents by static tables lie in +-STEP_LIMIT steps."""
 
 
-class Source(Protocol):
-    """What an interpreter of a coding order asks of a source."""
+class SymbolSource(Protocol):
+    """What the interpreters of files ask of a source."""
+
+    kind: ClassVar[str]
+    """Its name in a coding order that is stored as data."""
+    refines: ClassVar[bool]
+    """Whether gradient descent may move its latents, see `codax.coding.refining`."""
 
     @property
     def tables(self) -> str:
         """The name of its tables among the weights."""
-        ...
 
     @property
     def unit(self) -> int:
         """Units of what a decoder keeps in one latent step."""
-        ...
-
-    def train(
-        self,
-        value: jax.Array,
-        heads: Heads,
-        quality: jax.Array,
-        noise: jax.Array | None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """What latents cost, and what a decoder would keep of them.
-
-        Args:
-            value: float32[N h w k], latents in steps.
-            heads: what the step's network gave.
-            quality: int32[N], half steps 0..200.
-            noise: float32[N h w k] in +-1/2, or None for hard rounding.
-
-        Returns:
-            Bits, float32[N h w k], and what a decoder keeps, the same shape, rounded
-            with straight-through gradients.
-        """
-        ...
 
     def index(self, heads: Heads, shape: tuple[int, ...]) -> np.ndarray:
         """The table of each symbol, integers of that shape."""
-        ...
 
     def symbols(self, value: np.ndarray, heads: Heads) -> np.ndarray:
         """The symbols, int32, that code latents float32[h w k] in steps."""
-        ...
 
     def kept(self, symbols: np.ndarray, heads: Heads) -> np.ndarray:
         """What a decoder keeps of decoded symbols, whatever a damaged file gave."""
-        ...
+
+    def load(self, packed: Mapping[str, np.ndarray]) -> list[TableSet]:
+        """Its tables among stored arrays: one set, or one for each quality anchor.
+
+        Raises:
+            ModelError: they are missing or break the rules.
+        """
 
 
-@dataclass(frozen=True)
-class StaticSource:
+@dataclass(frozen=True, kw_only=True)
+class StaticSymbols:
     """Integers by a table for each channel and quality anchor; no heads.
 
     Attributes:
-        density: what training learns.
         tables: the target's name.
-        unit: see `Source`.
+        unit: see `SymbolSource`.
     """
 
-    density: StaticDensity
+    kind: ClassVar[str] = "static"
+    refines: ClassVar[bool] = True
     tables: str
     unit: int = 1
 
-    def train(self, value, heads, quality, noise):
-        """See `Source`."""
-        kept = ROUNDING(value).values
-        seen = kept if noise is None else value + noise
-        return self.density.bits(seen, quality), kept * self.unit
-
-    def anneal(self, value, heads, quality, noise, temperature):
-        """Like `train`, of latents that `drawn` draws to integers."""
-        kept = drawn(value, noise, temperature)
-        return self.density.bits(kept, quality), kept * self.unit
-
     def index(self, heads, shape):
-        """See `Source`."""
+        """See `SymbolSource`."""
         return np.broadcast_to(np.arange(shape[-1]), shape)
 
     def symbols(self, value, heads):
-        """See `Source`."""
-        limit = ROUNDING.limit
-        return np.clip(np.round(value), -limit, limit).astype(np.int32)
+        """See `SymbolSource`."""
+        return np.clip(np.round(value), -STEP_LIMIT, STEP_LIMIT).astype(np.int32)
 
     def kept(self, symbols, heads):
-        """See `Source`."""
+        """See `SymbolSource`."""
         return np.clip(symbols * self.unit, -LATENT_LIMIT, LATENT_LIMIT)
 
+    def load(self, packed):
+        """See `SymbolSource`; a set for each anchor, with a table per channel."""
+        parts = stored_tables(packed, self.tables)
+        size = len(parts) // ANCHORS
+        return [_centred(parts[k * size : (k + 1) * size]) for k in range(ANCHORS)]
 
-@dataclass(frozen=True)
-class ResidualSource:
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualSymbols:
     """Rounded residuals beside a mean, by 64 zero-mean tables.
 
     Heads: the mean in sixteenths of a latent step, and the index of the scale table.
-
-    Attributes:
-        density: the tables' common shape.
     """
 
-    density: ScaleShape
-    tables = "scales"
-    unit = 16
-
-    def train(self, value, heads, quality, noise):
-        """See `Source`."""
-        mean, index = heads[0] / 16.0, heads[1]
-        kept = straight_through_round(value - mean) + mean
-        seen = kept if noise is None else value + noise
-        return self.density.bits(seen - mean, index), kept * 16
-
-    def anneal(self, value, heads, quality, noise, temperature):
-        """Like `train`, of residuals that `drawn` draws to integers."""
-        mean, index = heads[0] / 16.0, heads[1]
-        residual = drawn(value - mean, noise, temperature)
-        return self.density.bits(residual, index), (residual + mean) * 16
+    kind: ClassVar[str] = "residual"
+    refines: ClassVar[bool] = True
+    tables: ClassVar[str] = "scales"
+    unit: ClassVar[int] = 16
 
     def index(self, heads, shape):
-        """See `Source`."""
+        """See `SymbolSource`."""
         return heads[1].astype(np.int32)
 
     def symbols(self, value, heads):
-        """See `Source`."""
+        """See `SymbolSource`."""
         mean16 = heads[0].astype(np.int32)
         symbols = np.round(value - mean16 / 16.0).astype(np.int32)
         # What the decoder cannot hold is drawn back to what it can.
@@ -171,118 +132,163 @@ class ResidualSource:
         return np.clip(symbols, -(-low // 16), high // 16)
 
     def kept(self, symbols, heads):
-        """See `Source`."""
+        """See `SymbolSource`."""
         stored = symbols * 16 + heads[0].astype(np.int32)
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
 
+    def load(self, packed):
+        """See `SymbolSource`; half of each table is stored, since it is symmetric."""
+        parts = stored_tables(packed, self.tables)
+        return [_centred([np.concatenate([p[1:-1][::-1], p]) for p in parts])]
 
-@dataclass(frozen=True)
-class GridSource:
+
+@dataclass(frozen=True, kw_only=True)
+class GridSymbols:
     """Integers that stay what they are, by tables of scale and mean fraction.
 
     The symbol is the integer less the floor of the mean. Heads: the mean in eighths,
     and the index of the scale, 0..31.
-
-    Attributes:
-        density: the tables' common shape.
     """
 
-    density: GridShape
-    tables = "grid"
-    unit = 1
-
-    def train(self, value, heads, quality, noise):
-        """See `Source`; there is nothing to round, and no noise."""
-        mean, index = heads
-        return self.density.bits(value - mean / FRACTIONS, index), value
+    kind: ClassVar[str] = "grid"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "grid"
+    unit: ClassVar[int] = 1
 
     def index(self, heads, shape):
-        """See `Source`."""
-        mean, index = (head.astype(np.int32) for head in heads)
-        return index * FRACTIONS + mean % FRACTIONS
+        """See `SymbolSource`."""
+        return _grid_index(heads)
 
     def symbols(self, value, heads):
-        """See `Source`."""
-        value = np.clip(value, -GRID_LIMIT, GRID_LIMIT).astype(np.int32)
-        return value - heads[0].astype(np.int32) // FRACTIONS
+        """See `SymbolSource`."""
+        return _grid_symbols(value, heads)
 
     def kept(self, symbols, heads):
-        """See `Source`."""
-        stored = symbols + heads[0].astype(np.int32) // FRACTIONS
-        return np.clip(stored, -GRID_LIMIT, GRID_LIMIT)
+        """See `SymbolSource`."""
+        return _grid_kept(symbols, heads)
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        return [_centred(stored_tables(packed, self.tables))]
 
 
-@dataclass(frozen=True)
-class DigitSource:
-    """Digits of bounded alphabets, by the tables of `GridSource`.
+@dataclass(frozen=True, kw_only=True)
+class DigitSymbols:
+    """Digits of bounded alphabets, by the tables of `GridSymbols`.
 
     Heads: the mean in eighths, the index of the scale, and the largest digit; digits
     lie around 0. Values to be coded are within their alphabet already.
-
-    Attributes:
-        density: the tables' common shape.
     """
 
-    density: GridShape
-    tables = "grid"
-    unit = 16
-
-    def train(self, value, heads, quality, noise):
-        """See `Source`."""
-        mean, index, _ = heads
-        kept = straight_through_round(value)
-        seen = kept if noise is None else value + noise
-        return self.density.bits(seen - mean / FRACTIONS, index), kept * self.unit
+    kind: ClassVar[str] = "digits"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "grid"
+    unit: ClassVar[int] = 16
 
     def index(self, heads, shape):
-        """See `Source`."""
-        return GridSource(self.density).index(heads[:2], shape)
+        """See `SymbolSource`."""
+        return _grid_index(heads)
 
     def symbols(self, value, heads):
-        """See `Source`."""
-        return GridSource(self.density).symbols(np.round(value), heads[:2])
+        """See `SymbolSource`."""
+        return _grid_symbols(np.round(value), heads)
 
     def kept(self, symbols, heads):
-        """See `Source`."""
-        digits = GridSource(self.density).kept(symbols, heads[:2])
+        """See `SymbolSource`."""
         largest = heads[2].astype(np.int32)
-        return np.clip(digits, -largest, largest) * self.unit
+        return np.clip(_grid_kept(symbols, heads), -largest, largest) * self.unit
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        return [_centred(stored_tables(packed, self.tables))]
 
 
-@dataclass(frozen=True)
-class IndexSource:
+@dataclass(frozen=True, kw_only=True)
+class IndexSymbols:
     """Tokens, by stored tables that contexts choose among.
 
     Head: the number of the table; without a network it is the first.
 
     Attributes:
-        frequencies: float32, those of all tables in a row, integers, sum 2**24 each.
-        starts: int32, where each table begins.
-        sizes: int32, symbols of each table; its escape follows them.
+        sizes: runs of tables, the symbols of each and how many there are; a table's
+            escape follows its symbols.
     """
 
-    frequencies: jax.Array
-    starts: np.ndarray
-    sizes: np.ndarray
-    tables = "bank"
-    unit = 1
-
-    def train(self, value, heads, quality, noise):
-        """See `Source`; tokens are whole, so there is nothing to round."""
-        table = heads[0].astype(jnp.int32) if heads else 0
-        place = jnp.asarray(self.starts)[table] + value.astype(jnp.int32)
-        share = jnp.take(self.frequencies, place, 0) / TABLE_TOTAL
-        return -jnp.log2(share), value
+    kind: ClassVar[str] = "index"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "bank"
+    unit: ClassVar[int] = 1
+    sizes: tuple[tuple[int, int], ...]
 
     def index(self, heads, shape):
-        """See `Source`."""
+        """See `SymbolSource`."""
         return heads[0].astype(np.int32) if heads else np.zeros(shape, np.int32)
 
     def symbols(self, value, heads):
-        """See `Source`."""
+        """See `SymbolSource`."""
         return value.astype(np.int32)
 
     def kept(self, symbols, heads):
-        """See `Source`."""
-        index = self.index(heads, symbols.shape)
-        return np.clip(symbols, 0, self.sizes[index] - 1)
+        """See `SymbolSource`."""
+        sizes = np.repeat(*np.asarray(self.sizes).T)
+        return np.clip(symbols, 0, sizes[self.index(heads, symbols.shape)] - 1)
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        parts = stored_tables(packed, self.tables)
+        return [TableSet(parts, [0] * len(parts))]
+
+
+KINDS: dict[str, type[Any]] = {
+    kind.kind: kind
+    for kind in (
+        StaticSymbols,
+        ResidualSymbols,
+        GridSymbols,
+        DigitSymbols,
+        IndexSymbols,
+    )
+}
+
+
+def describe_source(source: SymbolSource) -> dict[str, Any]:
+    """The half of a source that deals in symbols, as JSON holds it."""
+    fields = dataclasses.fields(KINDS[source.kind])
+    return {"kind": source.kind} | {f.name: getattr(source, f.name) for f in fields}
+
+
+def read_source(described: Mapping[str, Any]) -> SymbolSource:
+    """The source that `describe_source` described.
+
+    Raises:
+        ModelError: no such kind, or other fields.
+    """
+    fields = {
+        name: tuple(map(tuple, value)) if isinstance(value, list) else value
+        for name, value in described.items()
+        if name != "kind"
+    }
+    try:
+        return KINDS[described["kind"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"order: source {dict(described)} is unknown here") from error
+
+
+def _centred(tables: Sequence[np.ndarray]) -> TableSet:
+    """Tables of symbols around 0, the escape last."""
+    return TableSet(tables, [-(table.size - 2) // 2 for table in tables])
+
+
+def _grid_index(heads: Heads) -> np.ndarray:
+    mean, index = (head.astype(np.int32) for head in heads[:2])
+    return index * FRACTIONS + mean % FRACTIONS
+
+
+def _grid_symbols(value: np.ndarray, heads: Heads) -> np.ndarray:
+    value = np.clip(value, -GRID_LIMIT, GRID_LIMIT).astype(np.int32)
+    return value - heads[0].astype(np.int32) // FRACTIONS
+
+
+def _grid_kept(symbols: np.ndarray, heads: Heads) -> np.ndarray:
+    stored = symbols + heads[0].astype(np.int32) // FRACTIONS
+    return np.clip(stored, -GRID_LIMIT, GRID_LIMIT)

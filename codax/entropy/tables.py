@@ -1,6 +1,6 @@
-"""Probability tables: densities for training, stored integers for the files.
+"""Probability tables: the stored integers of the files, and how they are made. No JAX.
 
-Three kinds of source:
+Three kinds:
 
 * **Scale tables**: 64 zero-mean tables whose scales are spaced evenly in the
   logarithm from 0.11 to 256. Their shape is a scale mixture of two Gaussians with
@@ -10,18 +10,21 @@ Three kinds of source:
 * **Static tables**: one table per channel at each of 14 quality anchors, learned as a
   mixture of three logistics.
 
-At export both become integer frequencies; those integers are the format, and no float
-is ever evaluated again to get a probability.
+What training learns is in `codax.entropy.densities`; at export it becomes integer
+frequencies here. Those integers are the format, and no float is ever evaluated again to
+get a probability.
 
 Source: 64 log-spaced scales: Ballé et al. 2018, Minnen et al. 2018.
 """
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Mapping
+from math import erfc
+
 import numpy as np
-from flax import nnx
+
+from codax.errors import ModelError
 
 __all__ = [
     "ANCHORS",
@@ -34,14 +37,16 @@ __all__ = [
     "LOG_SCALE_STEP",
     "SCALE_COUNT",
     "TABLE_TOTAL",
-    "GridShape",
-    "ScaleShape",
-    "StaticDensity",
-    "at_quality",
+    "bank_tables",
     "gaussian_mixture_pmf",
     "grid_pmf",
+    "grid_tables",
     "integer_table",
     "logistic_mixture_pmf",
+    "pack_tables",
+    "scale_tables",
+    "static_tables",
+    "stored_tables",
 ]
 
 SCALE_COUNT = 64
@@ -53,8 +58,6 @@ GRID_LOG_STEP = float((np.log(30.0) - np.log(0.06)) / (GRID_SCALES - 1))
 FRACTIONS = 8
 """Parts of 1 in which a grid table's mean is given; table = scale * 8 + fraction."""
 GRID_TAIL = 10.0
-GRID_FLOOR = 2.0**-32
-"""About what an escape costs."""
 GRID_MAX_HALF = 255
 ANCHOR_SPACING = 16
 ANCHORS = 14
@@ -62,136 +65,14 @@ ANCHORS = 14
 TABLE_TOTAL = 2**24
 TAIL_SIGMAS = 8.0
 MAX_HALF_WIDTH = 1023
-BITS_FLOOR = 2.0**-40
+STATIC_TAIL = 14.0
+"""Static tables reach this many logistic scales beyond the location."""
+STATIC_MAX_HALF = 1023
 
-
-def at_quality(table: jax.Array, quality: jax.Array) -> jax.Array:
-    """Interpolates rows of a table between quality anchors, linearly.
-
-    With integer rows the result is a multiple of 1/16 and exact.
-
-    Args:
-        table: float32[14 ...], a row for each anchor.
-        quality: int32[N], half steps 0..200.
-
-    Returns:
-        float32[N ...].
-    """
-    row = quality // ANCHOR_SPACING
-    rest = (quality - row * ANCHOR_SPACING).astype(jnp.float32) / ANCHOR_SPACING
-    rest = rest.reshape(rest.shape + (1,) * (table.ndim - 1))
-    low, high = jnp.take(table, row, 0), jnp.take(table, row + 1, 0)
-    return low * (1.0 - rest) + high * rest
-
-
-def _phi(x):
-    return 0.5 * jax.lax.erfc(-x * np.float32(np.sqrt(0.5)))
-
-
-class ScaleShape(nnx.Module):
-    """The common shape of the scale tables: (1 - w) N(0, s) + w N(0, r s)."""
-
-    def __init__(self, weight: float = 0.15, spread: float = 2.5):
-        """Starts at the given share and spread of the wider Gaussian."""
-        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
-        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
-
-    def parameters(self) -> tuple[jax.Array, jax.Array]:
-        """Returns w in 0..1 and r > 0."""
-        return jax.nn.sigmoid(self.weight[...]), jnp.exp(self.spread[...])
-
-    def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
-        """Bits of residuals under the tables that the indices choose.
-
-        Args:
-            residual: float32, latent minus mean, in latent steps; noisy or integer.
-            index: float32, same shape, 0..63 (integers with straight-through
-                gradients).
-
-        Returns:
-            float32, same shape, bits.
-        """
-        weight, spread = self.parameters()
-        scale = jnp.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index)
-        size = jnp.abs(residual)
-        narrow = _phi((0.5 - size) / scale) - _phi((-0.5 - size) / scale)
-        wide_scale = scale * spread
-        wide = _phi((0.5 - size) / wide_scale) - _phi((-0.5 - size) / wide_scale)
-        mass = (1.0 - weight) * narrow + weight * wide
-        return -jnp.log2(jnp.maximum(mass, BITS_FLOOR))
-
-
-class GridShape(nnx.Module):
-    """The common shape of the grid tables: (1 - w) L(m, s) + w L(m, r s), logistics."""
-
-    def __init__(self, weight: float = 0.1, spread: float = 2.5):
-        """Starts at the given share and spread of the wider logistic."""
-        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
-        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
-
-    def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
-        """Bits of integers under the tables that the scales' indices choose.
-
-        Args:
-            residual: float32, integer less mean.
-            index: float32, same shape, 0..31 (integers with straight-through
-                gradients).
-
-        Returns:
-            float32, same shape, bits.
-        """
-        weight = jax.nn.sigmoid(self.weight[...])
-        scale = jnp.exp(GRID_LOG_MIN + GRID_LOG_STEP * index)
-        size = jnp.abs(residual)
-
-        def mass(scale):
-            low, high = (-0.5 - size) / scale, (0.5 - size) / scale
-            return jax.nn.sigmoid(high) - jax.nn.sigmoid(low)
-
-        wide = mass(scale * jnp.exp(self.spread[...]))
-        mixed = (1.0 - weight) * mass(scale) + weight * wide
-        return -jnp.log2(jnp.maximum(mixed, GRID_FLOOR))
-
-
-class StaticDensity(nnx.Module):
-    """A learned density per channel and quality anchor: mixture of three logistics."""
-
-    def __init__(self, channels: int, scale: np.ndarray | float = 1.0):
-        """Makes the densities.
-
-        Args:
-            channels: number of channels C.
-            scale: initial standard deviation, a number or float32[14 C].
-        """
-        shape = (ANCHORS, channels, 3)
-        self.logits = nnx.Param(jnp.zeros(shape))
-        self.loc = nnx.Param(jnp.zeros(shape))
-        self.log_scale = nnx.Param(jnp.zeros(shape))
-        self.set_scale(np.broadcast_to(scale, shape[:2]))
-
-    def set_scale(self, scale: np.ndarray) -> None:
-        """Sets the components' scales for standard deviations float32[14 C]."""
-        spread = np.array([-1.2, -0.4, 0.5])
-        log_scale = np.log(scale)[..., None] - 0.6 + spread
-        self.log_scale[...] = jnp.asarray(log_scale, jnp.float32)
-
-    def bits(self, value: jax.Array, quality: jax.Array) -> jax.Array:
-        """Bits of float32[N h w C] at int32[N] qualities (nearest anchor)."""
-        row = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
-        pick = lambda p: jnp.take(p[...], row, 0)[:, None, None]  # noqa: E731
-        weight = jax.nn.softmax(pick(self.logits), -1)
-        scale = jnp.exp(jnp.maximum(pick(self.log_scale), -4.0))
-        centred = value[..., None] - pick(self.loc)
-        size = jnp.abs(centred)
-        mass = jax.nn.sigmoid((0.5 - size) / scale) - jax.nn.sigmoid(
-            (-0.5 - size) / scale
-        )
-        return -jnp.log2(jnp.maximum((weight * mass).sum(-1), BITS_FLOOR))
+Arrays = dict[str, np.ndarray]
 
 
 def _erfc(x: np.ndarray) -> np.ndarray:
-    from math import erfc
-
     return np.vectorize(erfc, otypes=[np.float64])(x)
 
 
@@ -256,3 +137,70 @@ def integer_table(
     taker = int(np.argmax(freq)) if rest is None else rest
     freq[taker] += TABLE_TOTAL - int(freq.sum())
     return freq
+
+
+def bank_tables(flat: np.ndarray) -> list[np.ndarray]:
+    """The tables of a bank: frequencies in a row, each table with its own sum."""
+    ends = np.flatnonzero(np.cumsum(flat.astype(np.int64)) % TABLE_TOTAL == 0)
+    return np.split(flat, ends[:-1] + 1)
+
+
+def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 64 scale tables: frequencies of 0..half, the escape last.
+
+    Only half of each symmetric table is stored; see `codax.entropy.sources`.
+    """
+    tables = []
+    for index in range(SCALE_COUNT):
+        scale = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index))
+        half = gaussian_mixture_pmf(scale, weight, spread)
+        centre = half.size - 1
+        whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
+        tables.append(whole[centre:])
+    return tables
+
+
+def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
+    """The 256 grid tables, [scale][fraction] in one list."""
+    tables = []
+    for index in range(GRID_SCALES):
+        scale = float(np.exp(GRID_LOG_MIN + GRID_LOG_STEP * index))
+        for fraction in range(FRACTIONS):
+            pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
+            tables.append(integer_table(pmf))
+    return tables
+
+
+def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
+    """Tables of one static source, [anchor][channel] in one list."""
+    tables = []
+    for anchor in range(ANCHORS):
+        for channel in range(logits.shape[1]):
+            at = (anchor, channel)
+            reach = np.abs(loc[at]) + STATIC_TAIL * np.exp(log_scale[at])
+            half = int(np.clip(np.ceil(reach.max()), 1, STATIC_MAX_HALF))
+            pmf = logistic_mixture_pmf(logits[at], loc[at], log_scale[at], half)
+            tables.append(integer_table(pmf))
+    return tables
+
+
+def pack_tables(name: str, tables: list[np.ndarray]) -> Arrays:
+    """Stores tables of any lengths as one array and their lengths."""
+    return {
+        f"tables/{name}/frequencies": np.concatenate(tables).astype(np.uint32),
+        f"tables/{name}/lengths": np.array([t.size for t in tables], np.int32),
+    }
+
+
+def stored_tables(packed: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """The tables that `pack_tables` stored under a name.
+
+    Raises:
+        ModelError: they are missing.
+    """
+    try:
+        flat = packed[f"tables/{name}/frequencies"].astype(np.int64)
+        lengths = packed[f"tables/{name}/lengths"]
+    except KeyError as error:
+        raise ModelError(f"weights: the tables of {name} are missing") from error
+    return np.split(flat, np.cumsum(lengths)[:-1])

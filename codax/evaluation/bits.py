@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codax.codecs.pictures import from_image
+from codax.files.pictures import from_image
 
 if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
+    from codax.face.codec import Codec
 
 __all__ = ["BitsMap", "bits_map"]
 
@@ -69,7 +69,7 @@ def bits_map(
     rgb = from_image(image).rgb
     # The file first: it refuses qualities out of range.
     data = codec.encode(rgb, quality)
-    steps = codec.costs(rgb, round(2 * quality))
+    steps = codec.coder.costs(rgb, round(2 * quality))
     shape = rgb.shape[:2]
     per_pixel = sum((_spread(bits, shape) for bits in steps.values()), np.zeros(shape))
     return BitsMap(

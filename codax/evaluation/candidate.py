@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from PIL import Image
 
 from codax import __version__
-from codax.codecs.container import quality_of_layers
-from codax.codecs.files import check_refine
+from codax.coding.samples import SampleCoder
+from codax.face.encoding import check_refine
+from codax.files.container import quality_of_layers
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
 
@@ -51,23 +52,8 @@ class LearnedCodec(Protocol):
         ...
 
     @property
-    def weights_hash(self) -> bytes:
-        """What its files name it by."""
-        ...
-
-    @property
-    def qualities(self) -> tuple[int, int]:
-        """The lowest and the highest that it supports."""
-        ...
-
-    @property
-    def layers(self) -> int:
-        """After how many layers its files can be cut; 1 if they cannot."""
-        ...
-
-    @property
-    def refines(self) -> bool:
-        """Whether its latents can be refined."""
+    def coder(self) -> SampleCoder:
+        """Samples to streams: what it supports."""
         ...
 
     def encode(
@@ -96,13 +82,13 @@ def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
     Raises:
         ConfigError: the codec's latents cannot be refined.
     """
-    check_refine(codec, refine)
-    low, high = codec.qualities
+    check_refine(codec.coder, refine)
+    low, high = codec.coder.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
-    if codec.layers > 1:
-        every = range(1, codec.layers + 1)
-        supported = tuple(quality_of_layers(n, codec.layers) / 2 for n in every)
-    settings = {"codax": __version__, "weights": codec.weights_hash.hex()}
+    if codec.coder.layers > 1:
+        every = range(1, codec.coder.layers + 1)
+        supported = tuple(quality_of_layers(n, codec.coder.layers) / 2 for n in every)
+    settings = {"codax": __version__, "weights": codec.coder.weights_hash.hex()}
     if refine:
         settings["refine"] = str(refine)
     return FileCodec(

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codax.codecs.pictures import open_image
 from codax.errors import CodaxError, ImageError
 from codax.evaluation.candidate import FileCodec
 from codax.evaluation.metrics import MS_SSIM_REASON, ms_ssim, psnr, ssim
+from codax.files.pictures import open_image
 
 __all__ = [
     "ALL_METRICS",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codax.codecs.families import family
-from codax.codecs.trees import read_config
+from codax.coding.trees import read_config
 from codax.errors import ConfigError
 
 __all__ = [

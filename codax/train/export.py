@@ -11,24 +11,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from codax.codecs.codec import Codec
 from codax.codecs.families import family
-from codax.codecs.weights import (
-    BANK,
+from codax.entropy.tables import (
     bank_tables,
-    digest,
     grid_tables,
-    of_networks,
     pack_tables,
-    pack_weights,
-    read_checkpoint,
     scale_tables,
     static_tables,
+)
+from codax.errors import ModelError
+from codax.face.codec import Codec
+from codax.train.config import TrainConfig
+from codax.zoo.weights import (
+    BANK,
+    digest,
+    of_networks,
+    pack_weights,
+    read_checkpoint,
     weights_hash,
     write_checkpoint,
 )
-from codax.errors import ModelError
-from codax.train.config import TrainConfig
 
 __all__ = [
     "check_estimate",
@@ -227,7 +229,7 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
         x = rgb[None].astype(np.float32)
         bits = estimate(x, np.array([quality], np.int32))
         expected = float(sum(b[0] for b in bits.values())) / 8
-        size = len(codec.compress(rgb, quality))
+        size = len(codec.coder.compress(rgb, quality))
         worst = max(worst, (abs(size - expected) - 64) / size)
     if worst > 0.01:
         raise ModelError(

@@ -19,10 +19,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from codax.codecs.trees import flatten, unflatten_like
-from codax.codecs.weights import read_checkpoint, unpack_weights
+from codax.coding.trees import flatten, unflatten_like
 from codax.errors import ModelError
 from codax.train.state import COUNTERS, load_trunk
+from codax.zoo.weights import read_checkpoint, unpack_weights
 
 __all__ = ["join_initial", "load_initial", "with_frozen", "write_hours"]
 

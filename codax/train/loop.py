@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from codax.codecs.trees import flatten, unflatten_like
+from codax.coding.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet

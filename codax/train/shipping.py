@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from codax.codecs.codec import Codec
 from codax.errors import ConfigError
+from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
 from codax.train.state import large_layer, load_state
@@ -65,7 +65,7 @@ def export_run(
         )
     arrays = rounded_layers(load_state(run / "weights.npz"))
     codec = codec_of(arrays, config)
-    low, high = (2 * end for end in codec.qualities)
+    low, high = (2 * end for end in codec.coder.qualities)
     checked = sorted({round(low + share * (high - low)) for share in CHECKED})
     worst = max(check_estimate(codec, list(pictures), q) for q in checked)
     facts = run_facts(run, config) | {

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from codax.codecs.trees import flatten
+from codax.coding.trees import flatten
 from codax.errors import ModelError
 
 __all__ = [

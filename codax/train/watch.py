@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codax.codecs.codec import Codec
 from codax.codecs.families import family
-from codax.codecs.trees import flatten
+from codax.coding.trees import flatten
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.classical import classical
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
+from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.train.export import codec_of
 from codax.train.folders import centre_crops
@@ -151,8 +151,8 @@ class Watcher:
         used: dict[str, np.ndarray] = {}
         for crop in self.crops[:SHEET_PICTURES]:
             height, width = crop.shape[:2]
-            stream = codec.compress(crop, quality)
-            found = codec.decode_latents(stream, height, width, quality)
+            stream = codec.coder.compress(crop, quality)
+            found = codec.coder.decode_latents(stream, height, width, quality)
             for name, value in found.items():
                 step = codec.model.prior.sources[name].unit
                 now = np.abs(value).max((0, 1)) >= step

@@ -1,1 +1,1 @@
-"""The room `transforms` of codax."""
+"""Pure transforms of pixels and latents."""

@@ -7,7 +7,6 @@ shifted multiply-adds: on XLA's CPU a grouped convolution is thirty times slower
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ __all__ = [
     "Dense",
     "Depthwise",
     "Fixed",
-    "array_module",
     "depth_to_space",
     "depthwise3x3",
     "grid_mask",
@@ -33,11 +31,6 @@ PRECISION = "jax_default_matmul_precision"
 
 class Fixed(nnx.Variable):
     """A stored constant that is not trained (normalisers, shifts, multipliers)."""
-
-
-def array_module(x: Any) -> Any:
-    """The module that computes with x: NumPy for its arrays, else JAX's."""
-    return np if isinstance(x, np.ndarray) else jnp
 
 
 def space_to_depth(x: jax.Array, size: int) -> jax.Array:

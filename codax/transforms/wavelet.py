@@ -37,7 +37,7 @@ import jax
 import numpy as np
 
 from codax.errors import ConfigError
-from codax.transforms.layers import array_module
+from codax.transforms.arrays import array_module
 
 Wavelet = Literal["haar", "cdf53", "cdf97"]
 Border = Literal["symmetric", "periodic"]

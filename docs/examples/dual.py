@@ -15,11 +15,8 @@ Source: Li, Li and Lu 2022 (DCVC-HEM, dual spatial prior). Here in exact integer
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
@@ -32,7 +29,8 @@ from codax.codecs.hyper import (
     around,
     head,
 )
-from codax.codecs.order import Step
+from codax.coding.masks import Mask, checkerboard
+from codax.coding.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk
 from codax.train.config import TrainConfig
@@ -57,27 +55,11 @@ class DualConfig(HyperConfig):
     hidden: int = 96
 
 
-# 2. Which latents a step covers: `take` picks them, `put` writes them back.
-def _black(y, step: int) -> np.ndarray:
-    """Positions that code the first half at a step, bool[h w 1]."""
-    rows, columns = np.indices(y.shape[1:3])
-    return ((rows + columns) % 2 == step)[..., None]
-
-
-def _halves(y):
-    return y[..., : y.shape[-1] // 2], y[..., y.shape[-1] // 2 :]
-
-
-def _take(y, step: int):
-    xp = jnp if isinstance(y, jax.Array) else np
-    return xp.where(_black(y, step), *_halves(y))
-
-
-def _put(known, values, step: int):
-    xp = jnp if isinstance(known, jax.Array) else np
-    (first, second), black = _halves(known), _black(known, step)
-    changed = xp.where(black, values, first), xp.where(black, second, values)
-    return xp.concatenate(changed, -1)
+# 2. Which latents a step covers, as data: the channels that the black and the white
+# fields of a checkerboard code. The corner's field is black.
+def _mask(step: int, latents: int) -> Mask:
+    halves = range(latents // 2), range(latents // 2, latents)
+    return checkerboard(halves[step], halves[1 - step])
 
 
 # 3. What is known about them: each network gives a mean, in sixteenths of a step, and
@@ -95,35 +77,34 @@ def _network(step: int):
         domain = prior.domain
         mean = domain.mean(mean, quality, domain.channel_scale[...], exact=exact)
         index = domain.index(raw, quality, exact=exact)
-        return _take(mean, step), _take(index, step)
+        mask = _mask(step, prior.latents)
+        return mask.take(mean), mask.take(index)
 
     return network
 
 
 # 4. The coding order, written once: training, encoder and decoder all walk this list.
 # `HYPER_STEPS` are those of the side information: z, then features = h_s(z).
-STEPS = (
-    *HYPER_STEPS,
-    *(
-        Step(
-            name=f"y{k}",
-            target="y",
-            reads=("features", "y") if k else ("features",),
-            network=_network(k),
-            take=partial(_take, step=k),
-            put=partial(_put, step=k),
-            halo=STEP_HALO,
-        )
-        for k in range(2)
-    ),
-)
+def _steps(latents: int) -> tuple[Step, ...]:
+    return (
+        *HYPER_STEPS,
+        *(
+            Step(
+                name=f"y{k}",
+                target="y",
+                reads=("features", "y") if k else ("features",),
+                network=_network(k),
+                mask=_mask(k, latents),
+                halo=STEP_HALO,
+            )
+            for k in range(2)
+        ),
+    )
 
 
 # 5. The networks behind the steps; `HyperPrior` holds side information and tables.
 class DualPrior(HyperPrior):
     """The prior: exact networks, tables, and the coding order above."""
-
-    steps = STEPS
 
     def __init__(self, config: DualConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""
@@ -134,6 +115,11 @@ class DualPrior(HyperPrior):
             setattr(self, f"adaptor{k}", ExactDense(f + k * m, f, rngs=rngs))
             setattr(self, f"mean{k}", make(f, m, shift=4))
             setattr(self, f"scale{k}", make(f, m, shift=8))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:  # type: ignore[override]
+        """The coding order."""
+        return _steps(self.latents)
 
     def output_channels(self, step: Step) -> tuple[int, ...]:
         """Channels of the arrays that a step's network gives."""

@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from codax.codecs.order import rate
-from codax.codecs.running import CELL, Networks, extent
-from codax.codecs.tiles import Span, inside, keep, tiles, window
+from codax.coding.order import CELL, extent
+from codax.coding.rate import rate
+from codax.coding.running import Networks
+from codax.coding.tiles import Span, inside, keep, tiles, window
 from codax.transforms.layers import grid_mask
 
 __all__ = ["refine"]
@@ -61,21 +62,21 @@ def refine(
     looks = max(model.synthesis_halo, *(step.halo for step in model.prior.steps))
     for row, column in tiles(grid, 4 * ceil(looks / 4), networks.buckets):
         parts = {
-            name: window(value, row, column, networks.strides[name])
+            name: window(value, row, column, networks.order.strides[name])
             for name, value in found.items()
         }
         x = window(rgb[None], row, column, float(CELL), edge=True)
         corner = CELL * np.array([row.begin, column.begin])
         pixels = (rgb.shape[:2] - corner).astype(np.int32)
         moves = {
-            name: _at_stride(_core(row, column), networks.strides[name])
+            name: _at_stride(_core(row, column), networks.order.strides[name])
             for name in parts
         }
         q = np.array([quality], np.int32)
         args = (x, q, inside(row, column, grid), pixels)
         refined = _refine_tile(networks, parts, moves, steps, args)
         for name, value in refined.items():
-            keep(found[name], value, row, column, networks.strides[name])
+            keep(found[name], value, row, column, networks.order.strides[name])
     return found
 
 

@@ -26,8 +26,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from codax.codecs.container import MAX_PIXELS
 from codax.errors import CodaxError, ImageError, UnsupportedError
+from codax.files.container import MAX_PIXELS
 
 __all__ = ["Picture", "from_image", "open_image", "to_image"]
 

@@ -14,41 +14,39 @@ The tokens of a picture are those in its file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.codecs import container
-from codax.codecs.order import layer_count, layers_at
-from codax.codecs.running import CELL
+from codax.coding.order import CELL, layer_count, layers_at
+from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError, UnsupportedError
-
-if TYPE_CHECKING:
-    from codax.codecs.codec import Codec
+from codax.face.decoding import read_for
+from codax.files import container
 
 __all__ = ["file_tokens", "from_tokens", "tokens", "vocabulary"]
 
 
-def vocabulary(codec: Codec) -> tuple[int, ...]:
+def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
     """Sizes of the vocabularies of a cell's tokens, one for each token.
 
     Raises:
         UnsupportedError: the codec has no tokens.
     """
-    if not hasattr(codec.model, "vocabulary"):
+    if not hasattr(coder.runtime.model, "vocabulary"):
         raise UnsupportedError(
-            f"{codec.name} has no tokens; codecs of the families fsq and rvq have"
+            f"{coder.name} has no tokens; codecs of the families fsq and rvq have"
         )
-    return codec.model.vocabulary
+    return coder.runtime.model.vocabulary
 
 
-def tokens(codec: Codec, images: Any, quality: float | None = None) -> jax.Array:
+def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax.Array:
     """Tokens of pictures.
 
     Args:
-        codec: with tokens.
+        coder: with tokens.
         images: uint8 or float32[N H W 3], 0..255; edges are repeated to whole cells.
         quality: within the codec's, its highest if None; of rvq it picks layers.
 
@@ -59,23 +57,25 @@ def tokens(codec: Codec, images: Any, quality: float | None = None) -> jax.Array
         UnsupportedError: the codec has no tokens.
         ConfigError: another shape, or a quality that the codec does not have.
     """
-    vocabulary(codec)
+    vocabulary(coder)
     if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
-    half_steps = _half_steps(codec, quality)
+    half_steps = _half_steps(coder, quality)
     missing = [(0, -side % CELL) for side in images.shape[1:3]]
     x = jnp.asarray(images).astype(jnp.float32)
     x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    found = codec.model.tokens(x, _whole(images, half_steps))
-    used = layers_at(half_steps, layer_count(codec.model.prior))
-    return found[..., : codec.model.token_counts()[used - 1]]
+    found = coder.runtime.model.tokens(x, _whole(images, half_steps))
+    used = layers_at(half_steps, layer_count(coder.order))
+    return found[..., : coder.runtime.model.token_counts()[used - 1]]
 
 
-def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.Array:
+def from_tokens(
+    coder: SampleCoder, tokens: Any, quality: float | None = None
+) -> jax.Array:
     """Pictures of tokens.
 
     Args:
-        codec: with tokens.
+        coder: with tokens.
         tokens: int32[N h w L]; of rvq those of the first layers are enough.
         quality: that of the tokens, the codec's highest if None; of rvq it follows from
             the tokens and must be None.
@@ -88,8 +88,8 @@ def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.
         ConfigError: another shape, or a token outside its vocabulary (not seen under
             jit, where there are no values to look at).
     """
-    sizes = vocabulary(codec)
-    counts = codec.model.token_counts()
+    sizes = vocabulary(coder)
+    counts = coder.runtime.model.token_counts()
     if len(tokens.shape) != 4 or tokens.shape[-1] not in counts:
         raise ConfigError(
             f"tokens: got shape {tokens.shape}, expected [N h w L] with L of "
@@ -99,7 +99,7 @@ def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.
         raise ConfigError(f"tokens: got {tokens.dtype}, expected integers")
     if not isinstance(tokens, jax.core.Tracer):
         _check_range(np.asarray(tokens), sizes)
-    half_steps = _half_steps(codec, quality)
+    half_steps = _half_steps(coder, quality)
     if len(counts) > 1:
         if quality is not None:
             raise ConfigError(
@@ -107,15 +107,15 @@ def from_tokens(codec: Codec, tokens: Any, quality: float | None = None) -> jax.
             )
         layers = counts.index(tokens.shape[-1]) + 1
         half_steps = container.quality_of_layers(layers, len(counts))
-    x = codec.model.picture(jnp.asarray(tokens), _whole(tokens, half_steps))
+    x = coder.runtime.model.picture(jnp.asarray(tokens), _whole(tokens, half_steps))
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
 
 
-def file_tokens(codec: Codec, data: bytes) -> np.ndarray:
+def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
     """The tokens that a file holds, int32[1 h w L]; nothing is synthesised.
 
     Args:
-        codec: that wrote the file.
+        coder: that wrote the file.
         data: a `.codax` file.
 
     Raises:
@@ -123,19 +123,17 @@ def file_tokens(codec: Codec, data: bytes) -> np.ndarray:
         FormatError: the file is damaged.
         ModelError: it was made with other weights.
     """
-    from codax.codecs.files import read_for
-
-    vocabulary(codec)
-    file = read_for(codec, data)
-    latents = codec.decode_latents(file.stream, file.height, file.width, file.quality)
-    used = layers_at(file.quality, layer_count(codec.model.prior))
-    found = codec.model.tokens_of(latents["y"])
-    return found[None, ..., : codec.model.token_counts()[used - 1]]
+    vocabulary(coder)
+    file = read_for(coder, data)
+    latents = coder.decode_latents(file.stream, file.height, file.width, file.quality)
+    used = layers_at(file.quality, layer_count(coder.order))
+    found = coder.runtime.model.tokens_of(latents["y"])
+    return found[None, ..., : coder.runtime.model.token_counts()[used - 1]]
 
 
-def _half_steps(codec: Codec, quality: float | None) -> int:
+def _half_steps(coder: SampleCoder, quality: float | None) -> int:
     """A quality in half steps; the codec's highest if there is none."""
-    low, high = codec.qualities
+    low, high = coder.qualities
     if quality is None:
         return 2 * high
     if not low <= quality <= high:

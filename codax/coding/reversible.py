@@ -16,17 +16,30 @@ JPEG 2000, ISO/IEC 15444-1, annex F.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from codax.coding.order import Order, State, Step, extent
 from codax.errors import FormatError
-from codax.transforms.layers import array_module
+from codax.transforms.arrays import array_module
 from codax.transforms.wavelet import Array, Wavelet, dwt2, idwt2
 
-__all__ = ["GROUPS", "Prefix", "from_bands", "join_level", "to_bands"]
+__all__ = [
+    "GROUPS",
+    "JOIN",
+    "WHOLE",
+    "Prefix",
+    "every_shift",
+    "from_bands",
+    "join_level",
+    "level_count",
+    "names_of",
+    "run_whole",
+    "to_bands",
+]
 
 GROUPS = {"luma": 1, "chroma": 2}
 """Groups of colours, in coding order, and the colours of each."""
@@ -98,6 +111,53 @@ def join_level(low: Array, details: Array, extent: tuple[int, int]) -> Array:
     return idwt2((low, *high, corner), WAVELET)
 
 
+def _join(low: Array, *details: Array, extent: tuple[int, int]) -> Array:
+    low = low.astype(np.int32)
+    if not details:
+        return low
+    return join_level(low, details[0].astype(np.int32), extent)
+
+
+JOIN = "join"
+WHOLE = {JOIN: _join}
+"""What a step of whole arrays does, by the name in its coding order: the low band that
+a level completes, of the low band above (and its details)."""
+
+
+def run_whole(
+    order: Order,
+    step: Step,
+    state: State,
+    height: int,
+    width: int,
+    shifts: Mapping[str, int],
+) -> np.ndarray:
+    """Evaluates a step of whole arrays; beyond the picture its edge is repeated.
+
+    Args:
+        order: the codec's.
+        step: one with `whole`.
+        state: what is known, float32[1 h w C] on padded grids.
+        height: rows of the picture.
+        width: columns of the picture.
+        shifts: by array, how many low bits of its values are not in the state.
+
+    Returns:
+        float32[1 h w C], integers, on the target's padded grid.
+    """
+    own = []
+    for name in step.reads:
+        rows, columns = extent(height, width, order.strides[name])
+        own.append(state[name][:, :rows, :columns].astype(np.int32))
+    sides = extent(height, width, order.strides[step.target])
+    value = WHOLE[step.whole](*own, extent=sides)
+    more = shifts.get(step.reads[0], 0) - shifts.get(step.target, 0)
+    value = value << more if more > 0 else value >> -more
+    padded = order.padded(height, width, step.target)
+    beyond = [(0, side - had) for side, had in zip(padded, sides, strict=True)]
+    return np.pad(value, ((0, 0), *beyond, (0, 0)), mode="edge").astype(np.float32)
+
+
 def from_bands(
     bands: Mapping[str, Array], height: int, width: int, middle: int
 ) -> Array:
@@ -121,6 +181,22 @@ def from_bands(
     green = cg + rest
     blue = rest - (co >> 1)
     return xp.concatenate([blue + co, green, blue], -1)
+
+
+def names_of(names: Iterable[str], colours: int) -> list[str]:
+    """The arrays that a picture of 1 or 3 colours has, of all that are coded."""
+    return [n for n in names if colours == 3 or n.startswith("luma")]
+
+
+def every_shift(cut: Mapping[str, int]) -> dict[str, int]:
+    """The shifts of all arrays, of those that are coded: joins feed levels."""
+    joined = {n.replace("luma", "luma_at"): k for n, k in cut.items()}
+    return {**joined, **cut}
+
+
+def level_count(names: Iterable[str]) -> int:
+    """Levels of the wavelet, of the arrays that are coded."""
+    return sum(n.startswith("luma") for n in names) - 1
 
 
 def _names(levels: int) -> list[str]:

@@ -25,47 +25,20 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from codax.entropy.coder import TableSet
-from codax.entropy.exact import UNIT, WEIGHT_BITS
-from codax.entropy.tables import (
-    ANCHORS,
-    FRACTIONS,
-    GRID_LOG_MIN,
-    GRID_LOG_STEP,
-    GRID_SCALES,
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-    SCALE_COUNT,
-    TABLE_TOTAL,
-    gaussian_mixture_pmf,
-    grid_pmf,
-    integer_table,
-    logistic_mixture_pmf,
-)
+from codax.entropy.units import BIAS_SCALE, KERNEL_SCALE, UNIT, WEIGHT_LIMIT
 from codax.errors import ModelError
 
 __all__ = [
     "BANK",
-    "bank_tables",
     "digest",
-    "grid_tables",
     "of_networks",
-    "pack_tables",
     "pack_weights",
     "read_checkpoint",
-    "scale_tables",
-    "static_tables",
-    "unpack_tables",
     "unpack_weights",
     "weights_hash",
     "write_checkpoint",
 ]
 
-KERNEL_SCALE = 2.0**WEIGHT_BITS
-BIAS_SCALE = UNIT * 2.0**WEIGHT_BITS
-STATIC_TAIL = 14.0
-"""Static tables reach this many logistic scales beyond the location."""
-STATIC_MAX_HALF = 1023
 PLAIN = ("density", "shape", "domain", "bank")
 """Parts of a prior that hold no layer: kept as float32."""
 
@@ -110,7 +83,7 @@ def pack_weights(arrays: Arrays) -> Arrays:
         if np.issubdtype(kind, np.integer):
             scaled = np.round(scaled)
             if "/kernel" in path:
-                scaled = np.clip(scaled, -1023, 1023)
+                scaled = np.clip(scaled, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         with np.errstate(over="ignore"):
             stored = scaled.astype(kind)
         if not np.allclose(stored.astype(np.float64), scaled, rtol=2e-3, atol=1e-4):
@@ -132,93 +105,6 @@ def unpack_weights(packed: Arrays) -> Arrays:
     if BANK_TABLES in packed:
         found[BANK] = packed[BANK_TABLES].astype(np.float32)
     return found
-
-
-def bank_tables(flat: np.ndarray) -> list[np.ndarray]:
-    """The tables of a bank: frequencies in a row, each table with its own sum."""
-    ends = np.flatnonzero(np.cumsum(flat.astype(np.int64)) % TABLE_TOTAL == 0)
-    return np.split(flat, ends[:-1] + 1)
-
-
-def scale_tables(weight: float, spread: float) -> list[np.ndarray]:
-    """The 64 scale tables: frequencies of 0..half, the escape last.
-
-    Only half of each symmetric table is stored; see `unpack_tables`.
-    """
-    tables = []
-    for index in range(SCALE_COUNT):
-        scale = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index))
-        half = gaussian_mixture_pmf(scale, weight, spread)
-        centre = half.size - 1
-        whole = integer_table(np.concatenate([half[:0:-1], half]), rest=centre)
-        tables.append(whole[centre:])
-    return tables
-
-
-def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
-    """The 256 grid tables, [scale][fraction] in one list."""
-    tables = []
-    for index in range(GRID_SCALES):
-        scale = float(np.exp(GRID_LOG_MIN + GRID_LOG_STEP * index))
-        for fraction in range(FRACTIONS):
-            pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
-            tables.append(integer_table(pmf))
-    return tables
-
-
-def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
-    """Tables of one static source, [anchor][channel] in one list."""
-    tables = []
-    for anchor in range(ANCHORS):
-        for channel in range(logits.shape[1]):
-            at = (anchor, channel)
-            reach = np.abs(loc[at]) + STATIC_TAIL * np.exp(log_scale[at])
-            half = int(np.clip(np.ceil(reach.max()), 1, STATIC_MAX_HALF))
-            pmf = logistic_mixture_pmf(logits[at], loc[at], log_scale[at], half)
-            tables.append(integer_table(pmf))
-    return tables
-
-
-def pack_tables(name: str, tables: list[np.ndarray]) -> Arrays:
-    """Stores tables of any lengths as one array and their lengths."""
-    return {
-        f"tables/{name}/frequencies": np.concatenate(tables).astype(np.uint32),
-        f"tables/{name}/lengths": np.array([t.size for t in tables], np.int32),
-    }
-
-
-def _split(packed: Arrays, name: str) -> list[np.ndarray]:
-    try:
-        flat = packed[f"tables/{name}/frequencies"].astype(np.int64)
-        lengths = packed[f"tables/{name}/lengths"]
-    except KeyError as error:
-        raise ModelError(f"weights: the tables of {name} are missing") from error
-    return np.split(flat, np.cumsum(lengths)[:-1])
-
-
-def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
-    """The table sets of a source.
-
-    Returns:
-        One set of 64 for `scales`, one of 256 for `grid`, one of all for a bank; for a
-        static source one set for each quality anchor, with a table per channel.
-
-    Raises:
-        ModelError: tables are missing or break the rules.
-    """
-    parts = _split(packed, name)
-    if name == "bank":
-        return [TableSet(parts, [0] * len(parts))]
-    if name == "scales":
-        whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]
-        return [TableSet(whole, [-(p.size - 2) for p in parts])]
-    count = 1 if name == "grid" else ANCHORS
-    size = len(parts) // count
-    sets = []
-    for number in range(count):
-        own = parts[number * size : (number + 1) * size]
-        sets.append(TableSet(own, [-(table.size - 2) // 2 for table in own]))
-    return sets
 
 
 def weights_hash(packed: Arrays) -> bytes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codax.codecs import container
-from codax.codecs.container import (
+from codax.errors import ConfigError, UnsupportedError
+from codax.files import container
+from codax.files.container import (
     Container,
     join_layers,
     quality_of_layers,
     split_layers,
 )
-from codax.errors import ConfigError, UnsupportedError
 
 __all__ = ["truncate"]
 

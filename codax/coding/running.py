@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from math import ceil
 from typing import Any
 
 import jax
@@ -12,34 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.codecs.order import Run, State, Step
-from codax.codecs.tiles import check_buckets, run_tiles
+from codax.coding.order import CELL, Order, Run, State, Step, extent
+from codax.coding.reversible import run_whole
+from codax.coding.tiles import check_buckets, run_tiles
 from codax.entropy.oracle import evaluate
 
-__all__ = ["CELL", "Networks", "extent"]
-
-CELL = 16
-"""Pixels of a side of a cell of the latent grid."""
-
-
-def extent(height: int, width: int, stride: float = 1.0) -> tuple[int, int]:
-    """Rows and columns of a picture's own cells on a grid.
-
-    Args:
-        height: rows of the picture.
-        width: columns of the picture.
-        stride: cells of the grid per cell of 1/16.
-    """
-    return ceil(height * stride / CELL), ceil(width * stride / CELL)
+__all__ = ["Networks"]
 
 
 class Networks:
     """The networks of a codec with their weights.
 
     Attributes:
-        coded: the arrays of the state that are coded.
-        channels: channels of each array of the state.
-        strides: cells of each array per cell of 1/16.
+        order: the coding order of its prior.
         buckets: sides in cells of 1/16 that networks are compiled for.
     """
 
@@ -57,8 +41,8 @@ class Networks:
         self._graph, self._state = graph, state
         self._jitted: dict[Any, Any] = {}
         prior = self.model.prior
-        self.coded = tuple(prior.sources)
-        self.channels, self.strides = prior.channels, prior.strides
+        self.order = Order.of(prior)
+        self._networks = {step.name: step.network for step in prior.steps}
         self.buckets = buckets
         halos = [step.halo for step in prior.steps]
         check_buckets(
@@ -74,34 +58,6 @@ class Networks:
     def _leaves(self) -> tuple[list[jax.Array], Any]:
         """The state's arrays as a list: a call of JAX takes it apart in no time."""
         return jax.tree.flatten(self._state)
-
-    def shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
-        """Of the arrays that are coded, the padded shapes (1, h, w, C) of a picture."""
-        return {
-            name: (1, *self._padded(height, width, name), self.channels[name])
-            for name in self.coded
-        }
-
-    def padded(
-        self, latents: Mapping[str, np.ndarray], height: int, width: int
-    ) -> dict[str, np.ndarray]:
-        """Latents [1 h w C] on the picture's own grids, with zeros on padded ones."""
-        shapes = self.shapes(height, width)
-        found = {name: np.zeros(shapes[name], np.float32) for name in latents}
-        for name, value in latents.items():
-            rows, columns = value.shape[1:3]
-            found[name][:, :rows, :columns] = value
-        return found
-
-    def _padded(self, height: int, width: int, name: str) -> tuple[int, int]:
-        """Rows and columns of an array whose grid at 1/64 has no part of a cell."""
-        rows, columns = (ceil(side / 4) * 4 for side in extent(height, width))
-        stride = self.strides[name]
-        return int(rows * stride), int(columns * stride)
-
-    def extents(self, height: int, width: int) -> dict[str, tuple[int, int]]:
-        """Of the arrays that are coded, the rows and columns of the picture's own."""
-        return {name: extent(height, width, self.strides[name]) for name in self.coded}
 
     def compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A jitted function of (model, *arrays), kept by name."""
@@ -138,11 +94,13 @@ class Networks:
         grid = extent(height, width)
 
         def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
-            network = step.network
+            if step.whole:
+                return (
+                    run_whole(self.order, step, state, height, width, shifts or {}),
+                )
+            network = self._networks[step.name]
             if network is None:
                 raise ValueError(f"step {step.name} has static tables, no network")
-            if step.whole:
-                return (self._whole(step, state, height, width, shifts or {}),)
 
             def by_oracle(*args):
                 prior = self.model.prior
@@ -152,10 +110,10 @@ class Networks:
                 call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
                 return call(*args[:-1], q, args[-1])
 
-            inputs = [(state[name], self.strides[name]) for name in step.reads]
+            inputs = [(state[name], self.order.strides[name]) for name in step.reads]
             widths = self.model.prior.output_channels(step)
-            stride = self.strides[step.target]
-            sides = self._padded(height, width, step.target)
+            stride = self.order.strides[step.target]
+            sides = self.order.padded(height, width, step.target)
             outputs = [np.zeros((1, *sides, c), np.float32) for c in widths]
             run_tiles(
                 by_oracle if oracle else by_xla,
@@ -169,29 +127,6 @@ class Networks:
 
         return run
 
-    def _whole(
-        self,
-        step: Step,
-        state: State,
-        height: int,
-        width: int,
-        shifts: Mapping[str, int],
-    ) -> np.ndarray:
-        """A step of whole arrays; beyond the picture its edge is repeated."""
-        network: Any = step.network
-        own = []
-        for name in step.reads:
-            rows, columns = extent(height, width, self.strides[name])
-            own.append(state[name][:, :rows, :columns].astype(np.int32))
-        sides = extent(height, width, self.strides[step.target])
-        (value,) = network(self.model.prior, *own, None, sides)
-        more = shifts.get(step.reads[0], 0) - shifts.get(step.target, 0)
-        value = value << more if more > 0 else value >> -more
-        padded = self._padded(height, width, step.target)
-        beyond = [(0, side - had) for side, had in zip(padded, sides, strict=True)]
-        widths = ((0, 0), *beyond, (0, 0))
-        return np.pad(value, widths, mode="edge").astype(np.float32)
-
     def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Latents of a picture, by target float32[1 h w C] in steps, padded grids.
 
@@ -204,7 +139,7 @@ class Networks:
             "analysis",
             lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
         )
-        shapes = self.shapes(*rgb.shape[:2])
+        shapes = self.order.shapes(*rgb.shape[:2])
         outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
         def network(window, extent):
@@ -214,7 +149,7 @@ class Networks:
         run_tiles(
             network,
             [(rgb[None], float(CELL))],
-            [(outputs[name], self.strides[name]) for name in outputs],
+            [(outputs[name], self.order.strides[name]) for name in outputs],
             extent(*rgb.shape[:2]),
             self.model.analysis_halo,
             self.buckets,
@@ -250,7 +185,7 @@ class Networks:
         out = np.zeros((1, height, width, 3), np.uint8)
         run_tiles(
             lambda *args: call(*args[:-1], q, args[-1]),
-            [(latents[name][None], self.strides[name]) for name in names],
+            [(latents[name][None], self.order.strides[name]) for name in names],
             [(out, float(CELL))],
             extent(height, width),
             self.model.synthesis_halo,

@@ -23,6 +23,7 @@ __all__ = [
     "find_by_hash",
     "find_card",
     "list_cards",
+    "name_of",
     "read_card",
 ]
 
@@ -180,6 +181,14 @@ def find_card(name: str) -> Card:
         else f"known are {', '.join(names) or 'none'}; `codax models` lists them"
     )
     raise ModelError(f"no codec is named {name!r}, and it is no path; {remedy}")
+
+
+def name_of(codec_id: int, weights_hash: bytes) -> str | None:
+    """The name of the shipped codec that wrote a file; None if it is not at hand."""
+    try:
+        return find_by_hash(codec_id, weights_hash).name
+    except ModelError:
+        return None
 
 
 def find_by_hash(codec_id: int, weights_hash: bytes) -> Card:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from codax.codecs import cards, container
-from codax.codecs.container import Colour, Tag
-from codax.errors import ModelError
+from codax.files import container
+from codax.files.container import Colour, Tag
 
 __all__ = ["read_info"]
 
 
-def read_info(data: bytes) -> dict[str, Any]:
+def read_info(
+    data: bytes, name_of: Callable[[int, bytes], str | None] | None = None
+) -> dict[str, Any]:
     """Describes a file.
 
     Args:
         data: the whole file.
+        name_of: gives the name of the weights of a codec's byte and hash.
 
     Returns:
-        Values fit for JSON: `version`, `model` (None if not installed), `codec_id`,
+        Values fit for JSON: `version`, `model` (None if not known), `codec_id`,
         `weights_hash`, `width`, `height`, `mode`, `colour`, `bit_depth`, `quality`
         (0..100), `bpp` (of the whole file), `bytes`, `stream_bytes`, `header_bytes`
         (all that is neither stream nor section), `layers` (their sizes in bytes; empty
@@ -31,10 +34,6 @@ def read_info(data: bytes) -> dict[str, Any]:
     """
     # Nothing is allocated by the picture's size here, so any size may be described.
     file = container.read(data, max_pixels=1 << 70)
-    try:
-        model = cards.find_by_hash(file.codec_id, file.weights_hash).name
-    except ModelError:
-        model = None
     sections = [
         {
             "tag": tag,
@@ -48,7 +47,7 @@ def read_info(data: bytes) -> dict[str, Any]:
     section_bytes = sum(len(payload) for payload in file.sections.values())
     return {
         "version": container.VERSION,
-        "model": model,
+        "model": name_of(file.codec_id, file.weights_hash) if name_of else None,
         "codec_id": file.codec_id,
         "weights_hash": file.weights_hash.hex(),
         "width": file.width,

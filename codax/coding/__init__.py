@@ -1,0 +1,1 @@
+"""From samples to range-coder streams and back: the order, and what walks it."""

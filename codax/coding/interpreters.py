@@ -1,0 +1,112 @@
+"""The two interpreters of a coding order that make and read files. No JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from codax.coding.order import Run, State, Step, SymbolSink, Walked
+from codax.entropy.coder import SymbolDecoder, TableSet
+
+__all__ = ["decode", "encode"]
+
+
+def encode(
+    order: Walked,
+    run: Run,
+    latents: dict[str, np.ndarray],
+    extents: Mapping[str, tuple[int, int]],
+    tables: Mapping[str, TableSet],
+    sinks: Sequence[SymbolSink],
+) -> None:
+    """Codes latents.
+
+    Args:
+        order: the codec's.
+        run: evaluates a step's exact network.
+        latents: by target, float32[1 h w C] in steps, on the padded grids.
+        extents: by target, the rows and columns that are coded.
+        tables: by target.
+        sinks: a sink for each layer that is coded; takes the symbols of its steps in
+            turn.
+    """
+
+    def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
+        source = order.sources[step.target]
+        symbols = source.symbols(step.take(latents[step.target])[own], heads)
+        index = source.index(heads, shape)
+        sinks[step.layer].put(symbols.ravel(), index.ravel(), tables[step.target])
+        return source.kept(symbols, heads)
+
+    shapes = {name: value.shape for name, value in latents.items()}
+    _walk(order, run, shapes, extents, code, len(sinks))
+
+
+def decode(
+    order: Walked,
+    run: Run,
+    shapes: Mapping[str, tuple[int, ...]],
+    extents: Mapping[str, tuple[int, int]],
+    tables: Mapping[str, TableSet],
+    streams: Sequence[bytes],
+) -> dict[str, np.ndarray]:
+    """Decodes latents; the arguments are those of `encode`.
+
+    Args:
+        order: the codec's.
+        run: evaluates a step's exact network.
+        shapes: by target, the padded shapes (1, h, w, C).
+        extents: by target, the rows and columns that are coded.
+        tables: by target.
+        streams: from a `SymbolEncoder` each, of the first layers; those of further
+            layers stay zero.
+
+    Returns:
+        By target, float32[1 h w C]: integers in the units of its source.
+
+    Raises:
+        FormatError: a stream is damaged.
+    """
+    coders = [SymbolDecoder(stream) for stream in streams]
+
+    def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
+        source = order.sources[step.target]
+        index = source.index(heads, shape)
+        coder = coders[step.layer]
+        symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
+        return source.kept(symbols, heads)
+
+    return _walk(order, run, shapes, extents, code, len(streams))
+
+
+def _walk(
+    order: Walked,
+    run: Run,
+    shapes: Mapping[str, tuple[int, ...]],
+    extents: Mapping[str, tuple[int, int]],
+    code: Callable[[Step, list[np.ndarray], Any, tuple[int, ...]], np.ndarray],
+    layers: int,
+) -> dict[str, np.ndarray]:
+    """Walks the order; `code` codes the picture's own part of each step, of a shape."""
+    state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    for step in order.steps:
+        if step.layer >= layers:
+            break
+        if not step.applies(state):
+            continue
+        heads = run(step, state) if step.network is not None else ()
+        if not step.coded:
+            (state[step.target],) = heads
+            continue
+        rows, columns = extents[step.target]
+        own: Any = np.s_[0, :rows, :columns]
+        where = step.where(rows, columns)
+        if where is not None:
+            own = (0, *np.nonzero(where))
+        values = np.zeros_like(step.take(state[step.target]))
+        own_heads = [head[own] for head in heads]
+        values[own] = code(step, own_heads, own, values[own].shape)
+        state[step.target] = step.put(state[step.target], values)
+    return {name: state[name] for name in shapes}

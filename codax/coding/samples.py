@@ -1,0 +1,278 @@
+"""Samples to range-coder streams and back, with the weights of one codec. No JAX.
+
+What evaluates networks is a *runtime*, such as `codax.coding.running.Networks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from codax.coding import interpreters
+from codax.coding.order import Order, Run, SymbolSink, layer_count, layers_at
+from codax.coding.reversible import Prefix, every_shift, level_count, names_of
+from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
+from codax.entropy.tables import ANCHOR_SPACING
+from codax.errors import FormatError
+from codax.files.container import Container, join_layers, split_layers
+
+__all__ = ["Runtime", "SampleCoder"]
+
+
+class Runtime(Protocol):
+    """What evaluates a codec's networks on pictures of any size."""
+
+    def steps(
+        self,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        shifts: Mapping[str, int] | None = None,
+        oracle: bool = False,
+    ) -> Run:
+        """What evaluates a step's exact network, see `Networks.steps`."""
+
+    def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
+        """Latents of a picture uint8[H W 3], by target, on padded grids."""
+
+    def synthesise(
+        self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
+    ) -> np.ndarray:
+        """The picture, uint8[H W 3], of decoded latents."""
+
+
+class SampleCoder:
+    """Samples to streams and back.
+
+    Attributes:
+        name: of the weights, such as `quadtree-tiny-v1`.
+        codec_id: the family's byte in files.
+        weights_hash: the six bytes in files.
+        qualities: the lowest and the highest that it supports, within 0..100.
+        lossless: whether decoded samples equal what was encoded.
+        layers: after how many layers its streams can be cut; 1 if they cannot.
+        refines: whether its latents can be refined by gradient descent.
+        order: the coding order.
+        runtime: what evaluates the networks.
+    """
+
+    def __init__(
+        self,
+        packed: Mapping[str, np.ndarray],
+        card: Mapping[str, Any],
+        order: Order,
+        runtime: Any,
+    ):
+        """Takes the parts.
+
+        Args:
+            packed: stored arrays, see `codax.zoo.weights`; only the tables are used.
+            card: the checkpoint's card.
+            order: the coding order of the weights.
+            runtime: a `Runtime` with the weights.
+
+        Raises:
+            ModelError: tables are missing or break the rules.
+        """
+        self.name: str = card["name"]
+        self.codec_id: int = card["codec_id"]
+        self.weights_hash = bytes.fromhex(card["weights_hash"])
+        low, high = card.get("qualities") or (0, 100)
+        self.qualities: tuple[int, int] = (low, high)
+        self.lossless: bool = bool(card.get("lossless", False))
+        self.order, self.runtime = order, runtime
+        self.layers = layer_count(order)
+        self.refines = all(source.refines for source in order.sources.values())
+        self._sets = {name: s.load(packed) for name, s in order.sources.items()}
+
+    def wrote(self, file: Container) -> bool:
+        """Whether a file is of this family and these weights."""
+        own = (self.codec_id, self.weights_hash)
+        return own == (file.codec_id, file.weights_hash)
+
+    def compress(self, rgb: np.ndarray, quality: int, *, refine: int = 0) -> bytes:
+        """Codes samples.
+
+        Args:
+            rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
+                uint16[H W 1].
+            quality: half steps 0..200.
+            refine: steps of gradient descent on the latents, where `refines`.
+
+        Returns:
+            The range-coder stream, or those of the quality's layers joined; before that
+            of a lossless codec a `Prefix`.
+        """
+        coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
+        prefix = self._encode(rgb, quality, coders, refine=refine)
+        streams = [coder.finish() for coder in coders]
+        if self.layers > 1:
+            return join_layers(streams, self.layers)
+        return prefix + streams[0]
+
+    def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
+        """Where the bits of a stream go, from the tables that code it.
+
+        Args:
+            rgb: uint8[H W 3].
+            quality: half steps 0..200.
+
+        Returns:
+            By step, bits float64[rows columns] at each position of the step's own grid:
+            H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
+        """
+        meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
+        self._encode(rgb, quality, meters)
+        extents = self.order.extents(*rgb.shape[:2])
+        steps = [step for step in self.order.steps if step.coded]
+        found = {}
+        every = [bits for meter in meters for bits in meter.bits]
+        # Further steps are of layers that the quality does not have, or of the chroma
+        # of a lossless codec's grey picture.
+        for step, bits in zip(steps, every, strict=False):
+            sides = extents[step.target]
+            where = step.where(*sides)
+            own = np.ones(sides, bool) if where is None else where
+            found[step.name] = np.zeros(own.shape)
+            found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
+        return found
+
+    def _encode(
+        self,
+        rgb: np.ndarray,
+        quality: int,
+        sinks: Sequence[SymbolSink],
+        *,
+        refine: int = 0,
+    ) -> bytes:
+        """Walks the coding order for a picture, its symbols going to the sinks.
+
+        Returns:
+            What stands before them in the stream.
+        """
+        height, width = rgb.shape[:2]
+        prefix, shifts = b"", {}
+        if self.lossless:
+            cut, bands = Prefix.cut(rgb, level_count(self.order.sources))
+            prefix, shifts = cut.write(), every_shift(cut.shifts)
+            latents = self.order.pad(bands, height, width)
+        else:
+            latents = self.runtime.analyse(rgb, quality)
+            if refine:
+                # Imported late: it takes JAX, and optax takes half a second.
+                from codax.coding.refining import refine as refined
+
+                latents = refined(self.runtime, rgb, latents, quality, refine)
+        interpreters.encode(
+            self.order,
+            self.runtime.steps(height, width, quality, shifts=shifts),
+            latents,
+            self.order.extents(height, width),
+            self._tables(quality),
+            sinks,
+        )
+        return prefix
+
+    def decompress(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        oracle: bool = False,
+    ) -> np.ndarray:
+        """Decodes samples.
+
+        Args:
+            stream: from `compress`.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            oracle: evaluate the exact networks with NumPy instead of XLA.
+
+        Returns:
+            uint8[H W 3]; of a lossless codec what was encoded.
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        latents, prefix = self._decode(stream, height, width, quality, oracle)
+        if prefix is not None:
+            return prefix.samples(latents, height, width)
+        return self.runtime.synthesise(latents, height, width, quality)
+
+    def decode_latents(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        oracle: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """The exact latents of a stream: int32, z in steps, y in sixteenths.
+
+        Args:
+            stream: from `compress`.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            oracle: evaluate the exact networks with NumPy instead of XLA.
+
+        Returns:
+            By name, int32[h w C] on the picture's own grids.
+
+        Raises:
+            FormatError: the stream is damaged.
+        """
+        return self._decode(stream, height, width, quality, oracle)[0]
+
+    def _decode(
+        self, stream: bytes, height: int, width: int, quality: int, oracle: bool
+    ) -> tuple[dict[str, np.ndarray], Prefix | None]:
+        """The latents of a stream, and what stood before them in it."""
+        if not 0 <= quality <= 200:
+            raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
+        order, prefix = self.order, None
+        shapes = order.shapes(height, width)
+        extents = order.extents(height, width)
+        shifts: dict[str, int] = {}
+        if self.lossless:
+            levels = level_count(order.sources)
+            prefix, stream = Prefix.read(stream, height, width, levels)
+            shapes = {name: shapes[name] for name in names_of(shapes, prefix.colours)}
+            shifts = every_shift(prefix.shifts)
+        streams = [stream]
+        if self.layers > 1:
+            streams = split_layers(stream)[0]
+            expected = layers_at(quality, self.layers)
+            if len(streams) != expected:
+                raise FormatError(
+                    f"{len(streams)} layers at quality {quality / 2:g}, expected "
+                    f"{expected} of the codec's {self.layers}"
+                )
+        found = interpreters.decode(
+            order,
+            self.runtime.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            shapes,
+            extents,
+            self._tables(quality),
+            streams,
+        )
+        latents = {
+            name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
+            for name, value in found.items()
+        }
+        return prefix.whole(latents) if prefix else latents, prefix
+
+    def _tables(self, quality: int) -> dict[str, TableSet]:
+        """By target, the tables at a quality; static ones have a set an anchor."""
+        anchor = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
+        return {
+            target: sets[anchor if len(sets) > 1 else 0]
+            for target, sets in self._sets.items()
+        }

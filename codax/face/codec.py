@@ -1,0 +1,176 @@
+"""A trained codec, as people hold it: pictures to files and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from codax.coding.samples import SampleCoder
+from codax.coding.tiles import BUCKETS
+from codax.face.decoding import decode_with
+from codax.face.encoding import encode_image
+from codax.files.pictures import Picture
+from codax.zoo.weights import read_checkpoint, unpack_weights
+
+if TYPE_CHECKING:
+    import jax
+
+__all__ = ["Codec"]
+
+
+class Codec:
+    """A codec with weights.
+
+    Example:
+        >>> import codax
+        >>> codec = codax.load("quadtree-tiny")         # doctest: +SKIP
+        >>> data = codec.encode(picture, quality=60)    # doctest: +SKIP
+        >>> codec.decode(data).save("back.png")         # doctest: +SKIP
+
+    Attributes:
+        name: such as `quadtree-tiny-v1`.
+        card: the checkpoint's card.
+        coder: samples to streams and back, what files are made of.
+        model: the networks, an `nnx` module.
+    """
+
+    def __init__(
+        self,
+        packed: dict[str, np.ndarray],
+        card: dict[str, Any],
+        *,
+        buckets: tuple[int, ...] = BUCKETS,
+    ):
+        """Builds the networks from stored weights.
+
+        Args:
+            packed: stored arrays, see `codax.zoo.weights`.
+            card: the checkpoint's card.
+            buckets: sides in cells of 16 pixels that networks are compiled for.
+
+        Raises:
+            ModelError: weights that do not fit or break the exactness bounds.
+            ConfigError: buckets that cannot hold any picture.
+        """
+        # Imported late: JAX takes a second, and not every runtime will need it.
+        from codax.codecs.building import build_networks
+
+        networks = build_networks(unpack_weights(packed), card, buckets)
+        self.card, self.name = card, str(card["name"])
+        self.coder = SampleCoder(packed, card, networks.order, networks)
+        self.model = networks.model
+
+    @classmethod
+    def from_folder(cls, folder: Path, **options: Any) -> Codec:
+        """Loads a checkpoint folder; raises ModelError if it cannot be used."""
+        packed, card = read_checkpoint(folder)
+        return cls(packed, card, **options)
+
+    # The public face: whole files.
+
+    def encode(
+        self,
+        image: Image.Image | np.ndarray | Picture,
+        quality: float | None = None,
+        **options: Any,
+    ) -> bytes:
+        """Encodes a picture to the bytes of a file.
+
+        Args:
+            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4];
+                uint16[H W] for a lossless codec.
+            quality: 0..100 in half steps, default 75.
+            **options: the targets and metadata of `codax.face.encoding.encode_image`.
+
+        Returns:
+            A `.codax` file.
+
+        Raises:
+            ImageError: a picture that cannot be coded.
+            UnsupportedError: a kind of picture or a target out of reach.
+            ConfigError: a value out of range.
+        """
+        return encode_image(self.coder, image, quality=quality, **options)
+
+    def decode(self, data: bytes, **options: Any) -> Image.Image:
+        """Decodes the bytes of a file made with these weights.
+
+        Args:
+            data: a `.codax` file.
+            **options: those of `codax.face.decoding.decode_with`.
+
+        Returns:
+            The picture.
+
+        Raises:
+            FormatError: the file is damaged.
+            ModelError: it was made with other weights.
+        """
+        return decode_with(self.coder, data, **options)
+
+    # The pieces, for use under jit, vmap and grad.
+
+    def analysis(self, x: jax.Array, quality: jax.Array) -> dict[str, jax.Array]:
+        """Latents of pictures.
+
+        Args:
+            x: float32[N H W 3], 0..255, H and W multiples of 64.
+            quality: int32[N], half steps 0..200.
+
+        Returns:
+            `y` float32[N H/16 W/16 M], and what else the codec has, in latent steps.
+        """
+        return self.model.analysis(x, quality)
+
+    def synthesis(self, latents: dict[str, jax.Array], quality: jax.Array) -> jax.Array:
+        """Pictures of decoded latents.
+
+        Args:
+            latents: in latent steps, as `rate` returns them; `y` is enough.
+            quality: int32[N], half steps 0..200.
+
+        Returns:
+            float32[N 16h 16w 3], about 0..255.
+        """
+        return self.model.synthesis(latents, quality)
+
+    def rate(
+        self, latents: dict[str, jax.Array], quality: jax.Array, key=None
+    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """Bits by step, each float32[N], and decoded latents.
+
+        See `codax.coding.rate.rate`.
+        """
+        from codax.coding.rate import rate
+
+        return rate(self.model.prior, latents, quality, key)
+
+    # Tokens, of the codecs that have them: see `codax.face.tokens`.
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Sizes of the vocabularies of a cell's tokens, one for each token."""
+        from codax.face import tokens as tokenizer
+
+        return tokenizer.vocabulary(self.coder)
+
+    def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
+        """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
+        from codax.face import tokens as tokenizer
+
+        return tokenizer.tokens(self.coder, images, quality)
+
+    def from_tokens(self, tokens: Any, quality: float | None = None) -> jax.Array:
+        """Pictures uint8[N 16h 16w 3] of tokens int32[N h w L]."""
+        from codax.face import tokens as tokenizer
+
+        return tokenizer.from_tokens(self.coder, tokens, quality)
+
+    def file_tokens(self, data: bytes) -> np.ndarray:
+        """The tokens in a file, int32[1 h w L]."""
+        from codax.face import tokens as tokenizer
+
+        return tokenizer.file_tokens(self.coder, data)

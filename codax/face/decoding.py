@@ -1,0 +1,155 @@
+"""From the bytes of a `.codax` file to a picture, with the coder that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from codax.coding.samples import SampleCoder
+from codax.errors import FormatError, ModelError, UnsupportedError
+from codax.files import container, pictures, planes
+from codax.files.container import MAX_PIXELS, Colour, Container, Tag
+from codax.files.pictures import Picture
+from codax.zoo import cards
+
+__all__ = ["decode_with", "read_for", "wrong_weights"]
+
+
+def decode_with(
+    coder: SampleCoder,
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    oracle: bool = False,
+) -> Image.Image:
+    """Decodes the bytes of a file.
+
+    Args:
+        coder: of the weights that wrote the file.
+        data: the whole file.
+        max_pixels: refuse larger pictures before anything is allocated.
+        oracle: decode the probabilities with NumPy integers instead of JAX.
+
+    Returns:
+        The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: other weights wrote it.
+    """
+    file = read_for(coder, data, max_pixels=max_pixels)
+    if file.bit_depth != 8 and not coder.lossless:
+        raise UnsupportedError(
+            f"{file.bit_depth} bits a sample, but {coder.name} decodes 8; the file is "
+            "damaged"
+        )
+    picture_of = _open_sections(file)
+    samples = coder.decompress(
+        file.stream, file.height, file.width, file.quality, oracle=oracle
+    )
+    if coder.lossless:
+        samples = _expected_samples(file, samples)
+    return pictures.to_image(picture_of(samples))
+
+
+def _expected_samples(file: Container, samples: np.ndarray) -> np.ndarray:
+    """Samples [H W 3] of a lossless stream, which says by itself what it holds."""
+    colours = 1 if file.colour is Colour.GREY else 3
+    bits = 8 * samples.dtype.itemsize
+    if (samples.shape[2], bits) != (colours, file.bit_depth):
+        raise FormatError(
+            f"the stream holds {samples.shape[2]} colours of {bits} bits, the header "
+            f"says {colours} of {file.bit_depth}; the file is damaged"
+        )
+    return np.repeat(samples, 3, 2) if colours == 1 else samples
+
+
+def read_for(
+    coder: SampleCoder, data: bytes, *, max_pixels: int = MAX_PIXELS
+) -> Container:
+    """Reads a file for a coder.
+
+    Args:
+        coder: what shall decode it.
+        data: the whole file.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: other weights wrote it.
+    """
+    file = container.read(data, max_pixels=max_pixels)
+    if not coder.wrote(file):
+        raise wrong_weights(file, coder)
+    if file.layered != (coder.layers > 1):
+        has = ("has no layers", "has layers")
+        raise FormatError(
+            f"the file {has[file.layered]}, but {coder.name} {has[coder.layers > 1]}; "
+            "the file is damaged"
+        )
+    return file
+
+
+def wrong_weights(file: Container, coder: SampleCoder) -> ModelError:
+    """Says what a file wants and what it was given; names the former if it ships."""
+    wanted = f"codec {file.codec_id} with weights {file.weights_hash.hex()}"
+    name = cards.name_of(file.codec_id, file.weights_hash)
+    if name is not None:
+        wanted += f" ({name})"
+    return ModelError(
+        f"the file wants {wanted}; got {coder.name}, codec {coder.codec_id} with "
+        f"weights {coder.weights_hash.hex()}"
+    )
+
+
+def _open_sections(file: Container) -> Callable[[np.ndarray], Picture]:
+    """Reads the sections; returns what makes a picture of the decoded samples.
+
+    The sections come first, since they are quick to refuse and the samples slow.
+    """
+    sections = file.sections
+    grey = file.colour is Colour.GREY
+    alpha = palette = None
+    mode = "L" if grey else "RGB"
+    if file.bit_depth == 16:
+        mode = "I;16"
+        if {Tag.ALPHA, Tag.MODE, Tag.PALETTE} & sections.keys():
+            raise FormatError("alpha or mode beside 16 bits a sample; unknown here")
+    if Tag.ALPHA in sections:
+        alpha = planes.decode_plane(sections[Tag.ALPHA], file.height, file.width)
+        mode = "LA" if grey else "RGBA"
+    if Tag.MODE in sections:
+        mode = sections[Tag.MODE].decode("ascii", "replace")
+        allowed = ("1",) if grey else ("P", "YCbCr", "HSV", "CMYK", "LAB")
+        if mode not in allowed or (alpha is not None and mode != "P"):
+            raise FormatError(f"picture mode {mode!r} does not fit the coded samples")
+    if mode == "P":
+        entry = 3 if alpha is None else 4
+        colours = sections.get(Tag.PALETTE, b"")
+        if len(colours) % entry or not entry <= len(colours) <= 256 * entry:
+            raise FormatError(
+                f"palette has {len(colours)} bytes; expected 1 to 256 times {entry}"
+            )
+        palette = np.frombuffer(colours, np.uint8).reshape(-1, entry)
+    orientation = sections.get(Tag.ORIENTATION, b"\1")
+    if len(orientation) != 1 or not 1 <= orientation[0] <= 8:
+        raise FormatError(f"orientation is {orientation[:4].hex()}; expected 01 to 08")
+
+    def picture_of(rgb: np.ndarray) -> Picture:
+        return Picture(
+            rgb=rgb,
+            mode=mode,
+            grey=grey,
+            alpha=alpha,
+            palette=palette,
+            icc=sections.get(Tag.ICC, b""),
+            exif=sections.get(Tag.EXIF, b""),
+            xmp=sections.get(Tag.XMP, b""),
+            orientation=orientation[0],
+        )
+
+    return picture_of

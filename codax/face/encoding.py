@@ -1,0 +1,243 @@
+"""From a picture to the bytes of a `.codax` file: aims, sections, the container."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from codax.coding.samples import SampleCoder
+from codax.errors import ConfigError, UnsupportedError
+from codax.files import container, pictures, planes
+from codax.files.container import Colour, Container, Tag
+from codax.files.pictures import Picture
+
+__all__ = ["check_refine", "encode_image"]
+
+METADATA = ("all", "icc", "none")
+
+
+def encode_image(
+    coder: SampleCoder,
+    image: Image.Image | np.ndarray | Picture,
+    *,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    target_size: int | None = None,
+    target_psnr: float | None = None,
+    lossless: bool = False,
+    refine: int = 0,
+    metadata: str = "all",
+) -> bytes:
+    """Encodes a picture to the bytes of a file.
+
+    The targets are searched by bisection over the 201 half steps of quality, on real
+    files (at most nine). A target of size or bpp is never exceeded; a target of PSNR is
+    never missed. A target that no quality reaches is an error.
+
+    Args:
+        coder: what codes the samples.
+        image: a Pillow picture, an array as `pictures.from_image` takes, or a
+            `Picture` taken apart before.
+        quality: what the codec supports within 0..100, rounded to half steps; 75, or
+            the nearest to it, if neither it nor a target is given.
+        target_bpp: bits of the whole file per pixel, at most.
+        target_size: bytes of the whole file, at most.
+        target_psnr: dB over the decoded 8-bit samples, at least.
+        lossless: refuse what does not come back to the last bit.
+        refine: steps of gradient descent on the latents of each file that is tried:
+            smaller files at equal PSNR for more of the encoder's time.
+        metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
+            orientation is kept always, since the picture lies wrong without it.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ImageError: a picture that cannot be read.
+        UnsupportedError: a kind of picture that is not coded, or a target that no
+            quality reaches.
+        ConfigError: a value out of range, or more than one aim.
+    """
+    half_steps = _half_steps(coder, quality, target_bpp, target_size, target_psnr)
+    if lossless and not coder.lossless:
+        raise ConfigError(
+            f"{coder.name} has no lossless path; `codax models` names codecs that have"
+        )
+    check_refine(coder, refine)
+    if metadata not in METADATA:
+        raise ConfigError(
+            f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
+        )
+    picture = image if isinstance(image, Picture) else pictures.from_image(image)
+    if lossless and not picture.exact:
+        raise UnsupportedError(
+            f"picture mode {picture.mode!r} is coded as RGB or grey, which is not "
+            "lossless; convert it first"
+        )
+    deep = picture.rgb.dtype == np.uint16
+    if deep and not coder.lossless:
+        raise UnsupportedError(
+            f"picture has 16 bits a sample; {coder.name} codes 8; use a lossless codec "
+            "or convert it first, for example with `magick IN -depth 8 OUT`"
+        )
+    sections = _sections(picture, metadata)
+    samples = picture.samples if coder.lossless else picture.rgb
+    height, width = samples.shape[:2]
+    streams: dict[int, bytes] = {}
+
+    def file_at(trial: int) -> bytes:
+        if trial not in streams:
+            streams[trial] = coder.compress(samples, trial, refine=refine)
+        return container.write(
+            Container(
+                codec_id=coder.codec_id,
+                weights_hash=coder.weights_hash,
+                width=width,
+                height=height,
+                quality=trial,
+                stream=streams[trial],
+                layered=coder.layers > 1,
+                colour=Colour.GREY if picture.grey else Colour.RGB,
+                bit_depth=16 if deep else 8,
+                sections=sections,
+            )
+        )
+
+    def psnr_at(trial: int) -> float:
+        file_at(trial)
+        if coder.lossless:
+            return math.inf
+        decoded = coder.decompress(streams[trial], height, width, trial)
+        return _psnr(picture, decoded)
+
+    if half_steps is not None:
+        return file_at(half_steps)
+    if target_psnr is not None:
+        return file_at(_lowest_reaching(coder, psnr_at, target_psnr))
+    limit = target_size or math.floor((target_bpp or 0) * width * height / 8)
+    return file_at(_highest_within(coder, lambda trial: len(file_at(trial)), limit))
+
+
+def check_refine(coder: SampleCoder, refine: int) -> None:
+    """Checks steps of refining.
+
+    Args:
+        coder: what codes the samples.
+        refine: how many.
+
+    Raises:
+        ConfigError: the codec has nothing to refine, or less than no steps.
+    """
+    if refine and not coder.refines:
+        raise ConfigError(f"{coder.name} has no latents that can be refined")
+    if refine < 0:
+        raise ConfigError(f"refine is {refine}; expected a number of steps, 0 or more")
+
+
+def _half_steps(
+    coder: SampleCoder,
+    quality: float | None,
+    target_bpp: float | None,
+    target_size: int | None,
+    target_psnr: float | None,
+) -> int | None:
+    """Checks the one aim that is allowed; returns half steps unless it is a target."""
+    aims = {
+        "quality": quality,
+        "target_bpp": target_bpp,
+        "target_size": target_size,
+        "target_psnr": target_psnr,
+    }
+    given = [name for name, value in aims.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} exclude each other; give one of them")
+    for name in given[:1]:
+        value = aims[name]
+        if name != "quality" and not 0 < value < math.inf:  # type: ignore[operator]
+            raise ConfigError(f"{name} is {value}; expected a positive number")
+    if given and quality is None:
+        return None
+    low, high = coder.qualities
+    quality = max(low, min(75, high)) if quality is None else quality
+    if not low <= quality <= high:
+        raise ConfigError(
+            f"quality is {quality}; expected {low} to {high}, as {coder.name} supports"
+        )
+    return round(2 * quality)
+
+
+def _highest_within(
+    coder: SampleCoder, size_at: Callable[[int], int], limit: int
+) -> int:
+    """Finds the highest quality, in half steps, whose file is within the limit."""
+    low, high = (2 * quality for quality in coder.qualities)
+    smallest = size_at(low)
+    if smallest > limit:
+        raise UnsupportedError(
+            f"a target of {limit} bytes is out of reach: quality {low / 2:g} takes "
+            f"{smallest}; raise the target"
+        )
+    if size_at(high) <= limit:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if size_at(middle) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _lowest_reaching(
+    coder: SampleCoder, psnr_at: Callable[[int], float], target: float
+) -> int:
+    """Finds the lowest quality, in half steps, whose PSNR reaches the target."""
+    low, high = (2 * quality for quality in coder.qualities)
+    best = psnr_at(high)
+    if best < target:
+        raise UnsupportedError(
+            f"a target of {target:g} dB is out of reach: quality {high / 2:g} gives "
+            f"{best:.2f}; lower the target"
+        )
+    if psnr_at(low) >= target:
+        return low
+    while high - low > 1:
+        middle = (low + high) // 2
+        if psnr_at(middle) >= target:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _psnr(picture: Picture, decoded: np.ndarray) -> float:
+    """Returns the PSNR of the samples, in dB; of the luma where the picture is grey."""
+    reference = picture.rgb
+    if picture.grey:
+        decoded = np.asarray(Image.fromarray(decoded).convert("L"))
+        reference = reference[..., 0]
+    error = float(np.mean((reference.astype(np.float32) - decoded) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
+    """Writes what stands beside the stream, in the order of the file."""
+    sections: dict[int, bytes] = {}
+    if picture.alpha is not None:
+        sections[Tag.ALPHA] = planes.encode_plane(picture.alpha)
+    if picture.mode not in ("L", "LA", "I;16", "RGB", "RGBA"):
+        sections[Tag.MODE] = picture.mode.encode()
+    if picture.palette is not None:
+        sections[Tag.PALETTE] = picture.palette.tobytes()
+    if picture.icc and metadata != "none":
+        sections[Tag.ICC] = picture.icc
+    if picture.exif and metadata == "all":
+        sections[Tag.EXIF] = picture.exif
+    if picture.xmp and metadata == "all":
+        sections[Tag.XMP] = picture.xmp
+    if picture.orientation != 1 and Tag.EXIF not in sections:
+        sections[Tag.ORIENTATION] = bytes([picture.orientation])
+    return sections

@@ -1,0 +1,76 @@
+"""Loading trained codecs: by name, by path, or as a file wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from codax.face.codec import Codec
+from codax.face.decoding import wrong_weights
+from codax.files import container
+from codax.files.container import MAX_PIXELS, Container
+from codax.zoo import cards
+
+__all__ = ["decode_image", "find_codec", "load"]
+
+
+def load(name: str | Path) -> Codec:
+    """Loads a trained codec.
+
+    Args:
+        name: `quadtree-tiny-v1`, `quadtree-tiny` for its newest version, or the path
+            of a checkpoint folder.
+
+    Returns:
+        The codec, ready to encode and decode.
+
+    Raises:
+        ModelError: no such codec, or weights that cannot be used.
+    """
+    return Codec.from_folder(cards.find_card(str(name)).folder)
+
+
+def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
+    """Loads the codec that wrote a file.
+
+    Args:
+        file: what `container.read` returned.
+        weights: path of the user's own weights; None looks among those that ship.
+
+    Raises:
+        ModelError: the weights are not at hand, or `weights` are others.
+    """
+    if weights is None:
+        weights = cards.find_by_hash(file.codec_id, file.weights_hash).name
+    codec = load(weights)
+    if not codec.coder.wrote(file):
+        raise wrong_weights(file, codec.coder)
+    return codec
+
+
+def decode_image(
+    data: bytes,
+    *,
+    weights: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    oracle: bool = False,
+) -> Image.Image:
+    """Decodes the bytes of a file with the codec that wrote it.
+
+    Args:
+        data: the whole file.
+        weights: path of the user's own weights, instead of those that ship.
+        max_pixels: refuse larger pictures before anything is allocated.
+        oracle: decode the probabilities with NumPy integers instead of JAX.
+
+    Returns:
+        The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: the weights that wrote the file are not at hand, or are others.
+    """
+    codec = find_codec(container.read(data, max_pixels=max_pixels), weights)
+    return codec.decode(data, max_pixels=max_pixels, oracle=oracle)

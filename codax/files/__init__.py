@@ -1,0 +1,1 @@
+"""The bytes of files: container, sections, pictures, planes, cutting. No JAX."""

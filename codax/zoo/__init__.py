@@ -1,0 +1,1 @@
+"""Trained codecs at hand: cards and stored weights. No JAX."""
