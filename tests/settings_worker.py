@@ -6,16 +6,14 @@ WEIGHTS is a checkpoint folder, FILES a JSON list of [stream, height, width, qua
 OUT gets a JSON list of hashes of the decoded latents. Used by test_codecs_settings.py.
 """
 
-import hashlib
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from latent_hashes import latents_hash
 
 from codax.errors import CodaxError
 from codax.face.codec import Codec
@@ -25,29 +23,15 @@ def float_twin(codec: Codec) -> Codec:
     """The same prior as ordinary codecs have it: float networks, rounded at the end."""
 
     def twin(step):
-        if step.network is None:
-            return step
-
         def network(prior, *args):
-            outputs = step.network(prior, *args, exact=False)
+            outputs = step.function(prior, *args, exact=False)
             return tuple(map(jnp.round, outputs)) if step.coded else outputs
 
-        return replace(step, network=network)
+        return step.network and network
 
-    prior = codec.model.prior
-    steps = tuple(twin(step) for step in prior.steps)
-    # A class of its own, since other codecs share the prior's.
-    prior.__class__ = type("FloatTwin", (type(prior),), {"steps": steps})
+    steps = codec.model.prior.steps
+    codec.coder.runtime._networks = {step.name: twin(step) for step in steps}
     return codec
-
-
-def latents_hash(latents: dict[str, np.ndarray]) -> str:
-    """A hash over all decoded latents."""
-    digest = hashlib.sha256()
-    for name in sorted(latents):
-        digest.update(name.encode() + str(latents[name].shape).encode())
-        digest.update(latents[name].astype("<i4").tobytes())
-    return digest.hexdigest()[:16]
 
 
 def decode_all(codec: Codec, files: list) -> list[str]:

@@ -1,6 +1,7 @@
 """The house rules that a machine can check, read from the source text (AST)."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -115,12 +116,136 @@ def test_rooms_export_names():
         assert (PACKAGE / name / "__init__.py").is_file()
 
 
+@pytest.mark.parametrize("path", FILES, ids=identity)
+def test_every_file_says_first_what_it_is_for(path):
+    said = ast.get_docstring(ast.parse(path.read_text()))
+    assert said, "no docstring"
+    assert len(said.splitlines()[0]) > 20
+
+
+def test_no_file_is_in_a_circle():
+    """Imports at any depth, late ones and those for types included."""
+    names = {
+        ".".join(("codax", *p.relative_to(PACKAGE).with_suffix("").parts)): p
+        for p in FILES
+    }
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    wanted = {
+        name: {n for n in needed(path) if n in names and n != name}
+        for name, path in names.items()
+    }
+    # What imports nothing that is left can go; a circle never can.
+    left = dict(wanted)
+    while free := [name for name, own in left.items() if not own & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"circles among {sorted(left)}"
+
+
+def needed(path: Path) -> set[str]:
+    """Modules that a file imports, whether whole or for one of their names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+# Files of otherwise free rooms that compute with JAX: networks, and training's halves.
+NEED_JAX = {
+    "coding/rate.py",
+    "coding/refining.py",
+    "coding/running.py",
+    "coding/trees.py",
+    "face/tokens.py",
+}
+FREE = [
+    *sorted(
+        identity(path)
+        for path in FILES
+        if room(path) in ("errors", "files", "coding", "zoo", "face", "public")
+        and identity(path) not in NEED_JAX
+    ),
+    *(f"entropy/{name}.py" for name in ("bytes_coder", "coder", "sources", "tables")),
+    "entropy/units.py",
+]
+
+
+def test_readers_load_without_jax():
+    """Files, zoo, range coder, tables, sources' symbols and the two interpreters."""
+    assert all((PACKAGE / name).is_file() for name in NEED_JAX)
+    modules = [
+        ".".join(("codax", *Path(name).with_suffix("").parts)).removesuffix(".__init__")
+        for name in FREE
+        if name != "__main__.py"
+    ]
+    script = BLOCKED + "".join(f"import {name}\n" for name in modules)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+BLOCKED = """
+import sys
+
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("jax", "jaxlib", "flax", "optax"):
+            raise ImportError(name + " is not needed here")
+
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_a_file_decodes_without_jax():
+    """The latents of a golden file, by the coding order that lies with its weights."""
+    script = (
+        BLOCKED
+        + """
+from pathlib import Path
+from latent_hashes import latents_hash
+from codax.coding.samples import SampleCoder
+from codax.files import container
+from codax.zoo.weights import read_checkpoint, read_order
+
+
+class NoNetworks:
+    def steps(self, *args, **options):
+        return None
+
+
+folder = Path(sys.argv[1])
+coder = SampleCoder(*read_checkpoint(folder), read_order(folder), NoNetworks())
+file = container.read((folder / "photo-q75.codax").read_bytes())
+found = coder.decode_latents(file.stream, file.height, file.width, file.quality)
+print(latents_hash(found))
+"""
+    )
+    folder = Path(__file__).parent / "golden" / "factorized"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = json.loads((folder / "golden.json").read_text())
+    assert done.stdout.strip() == expected["photo-q75"]["latents"]
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "codax",
         "codax.errors",
-        "codax.codecs",
+        "codax.files",
         "codax.files.container",
         "codax.files.pictures",
         "codax.cli",

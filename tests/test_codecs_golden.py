@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from settings_worker import latents_hash
+from latent_hashes import latents_hash
 
 from codax.codecs.families import FAMILIES
 from codax.face.codec import Codec

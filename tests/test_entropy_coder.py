@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder, TableSet
-from codax.entropy.tables import TABLE_TOTAL, pack_tables, scale_tables, unpack_tables
+from codax.entropy.sources import ResidualSymbols
+from codax.entropy.tables import TABLE_TOTAL, pack_tables, scale_tables
 from codax.errors import FormatError
 
 FARTHEST = 2**15 - 3
@@ -15,7 +16,7 @@ FARTHEST = 2**15 - 3
 
 @pytest.fixture(scope="module")
 def scales():
-    (tables,) = unpack_tables(pack_tables("scales", scale_tables(0.15, 2.5)), "scales")
+    (tables,) = ResidualSymbols().load(pack_tables("scales", scale_tables(0.15, 2.5)))
     return tables
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from codax.entropy.coder import TableSet
 from codax.entropy.densities import GridShape, ScaleShape, StaticDensity, at_quality
+from codax.entropy.sources import ResidualSymbols, StaticSymbols
 from codax.entropy.tables import (
     ANCHORS,
     FRACTIONS,
@@ -26,7 +27,6 @@ from codax.entropy.tables import (
     pack_tables,
     scale_tables,
     static_tables,
-    unpack_tables,
 )
 from codax.entropy.training import GridSource
 from codax.errors import ModelError
@@ -95,8 +95,8 @@ def test_grid_tables_are_whole_and_their_means_where_they_say():
 def test_the_grid_density_of_training_is_that_of_the_tables():
     shape = GridShape(0.1, 2.5)
     parts = pack_tables("grid", grid_tables(0.1, 2.5))
-    (stored,) = unpack_tables(parts, "grid")
     source = GridSource(density=shape)
+    (stored,) = source.load(parts)
     values = np.tile(np.arange(-20, 21, dtype=np.float32), (1, 64, 1))
     mean = np.repeat(np.arange(-32.0, 32.0, dtype=np.float32), 41).reshape(1, 64, 41)
     index = np.full_like(mean, 20.0)
@@ -147,11 +147,11 @@ def test_shipped_tables(card):
 
 def test_tables_survive_packing():
     parts = scale_tables(0.1, 3.0)
-    (tables,) = unpack_tables(pack_tables("scales", parts), "scales")
+    (tables,) = ResidualSymbols().load(pack_tables("scales", parts))
     assert tables.count.tolist() == [2 * (p.size - 2) + 1 for p in parts]
     assert tables.lowest.tolist() == [-(p.size - 2) for p in parts]
     with pytest.raises(ModelError, match="tables of z are missing"):
-        unpack_tables({}, "z")
+        StaticSymbols(tables="z").load({})
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
+from latent_hashes import latents_hash
 from PIL import Image
-from settings_worker import latents_hash
 from small_codecs import photo, synthetic
 
 import codax

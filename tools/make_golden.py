@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
-from settings_worker import latents_hash
+from latent_hashes import latents_hash
 from small_codecs import packed_codec, photo, synthetic
 
 from codax.codecs.families import FAMILIES
@@ -34,7 +34,7 @@ def make(name: str) -> None:
         sys.exit(f"{folder} exists; golden files are never made again")
     packed, card = packed_codec(name, seed=20)
     codec = Codec(packed, card)
-    write_checkpoint(folder, packed, card)
+    write_checkpoint(folder, packed, card, codec.coder.order)
     grey = np.repeat(photo()[300:348, 200:330, 1:2], 3, 2)
     pictures = {
         "photo-q75": (photo()[200:290, 150:310], 75),

@@ -130,19 +130,18 @@ class Mask:
         Raises:
             ModelError: places that code no such blocks.
         """
-        coded = [place for place in self.places if place]
-        low = min(place[0] for place in coded)
-        high = max(place[-1] for place in coded) + 1
-        runs = all(place[-1] - place[0] == self.width - 1 for place in coded)
-        # A place that codes nothing has no block.
-        firsts = [place[0] if place else low + 0.5 for place in self.places]
-        blocks = [(first - low) / self.width for first in firsts]
-        if not runs or any(block % 1 for block in blocks):
+        firsts = [min(place, default=0) for place in self.places]
+        low, high = min(firsts), max(firsts) + self.width
+        runs = all(
+            place == tuple(range(first, first + self.width))
+            for place, first in zip(self.places, firsts, strict=True)
+        )
+        if not runs or any((first - low) % self.width for first in firsts):
             raise ModelError(
                 "mask: places that differ must each code one block of channels, all "
                 "of one width and side by side"
             )
-        return low, high, [int(block) for block in blocks]
+        return low, high, [(first - low) // self.width for first in firsts]
 
     # As JSON.
 

@@ -212,7 +212,9 @@ class Order:
             "sources": {name: describe_source(s) for name, s in self.sources.items()},
             "steps": [_describe_step(step) for step in self.steps],
         }
-        return json.dumps(fields, indent=1) + "\n"
+        # A line for each array, source and step.
+        rows = [f' "{part}": {_lines(value)}' for part, value in fields.items()]
+        return "{\n" + ",\n".join(rows) + "\n}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Order:
@@ -232,6 +234,14 @@ class Order:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"order.json: not a coding order ({error!r})") from error
+
+
+def _lines(part: Any) -> str:
+    """JSON with a line for each entry of a list or an object."""
+    if isinstance(part, list):
+        return "[\n  " + ",\n  ".join(map(json.dumps, part)) + "\n ]"
+    rows = [f"{json.dumps(name)}: {json.dumps(v)}" for name, v in part.items()]
+    return "{\n  " + ",\n  ".join(rows) + "\n }"
 
 
 def _describe_step(step: Step) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def export_weights(
             "networks": names,
             "digest": digest(known).hex()[:16],
         }
-    write_checkpoint(folder / card["name"], packed, card)
+    write_checkpoint(folder / card["name"], packed, card, codec.coder.order)
     return Codec.from_folder(folder / card["name"])
 
 

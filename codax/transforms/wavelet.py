@@ -31,18 +31,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from codax.errors import ConfigError
-from codax.transforms.arrays import array_module
+from codax.transforms.arrays import Array, array_module
 
 Wavelet = Literal["haar", "cdf53", "cdf97"]
 Border = Literal["symmetric", "periodic"]
-Array = Any
-"""`jax.Array` or `np.ndarray`."""
 Details = tuple[Array, Array, Array]
 
 _ROWS, _COLUMNS = 1, 2
@@ -392,6 +389,8 @@ def _step(scheme: _Scheme, i: int, source: Array, axis: int) -> Array:
 def _cut(x: Array, start: int, stop: int, axis: int, stride: int = 1) -> Array:
     if isinstance(x, np.ndarray):
         return x[(slice(None),) * axis + (slice(start, stop, stride),)]
+    import jax.lax
+
     return jax.lax.slice_in_dim(x, start, stop, stride, axis)
 
 

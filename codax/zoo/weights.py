@@ -1,7 +1,8 @@
 """Weights as they ship: float16 for the transforms, integers for the exact path.
 
-A checkpoint is a folder with `card.json` and `weights.safetensors.xz`, a flat map
-`path -> array`; without the `.xz` it is read as well. Paths under `prior` are the exact
+A checkpoint is a folder with `card.json`, `order.json` (the coding order) and
+`weights.safetensors.xz`, a flat map `path -> array`; without the `.xz` it is read as
+well. Paths under `prior` are the exact
 path: kernels are int16 (shadow times 2**8), biases int32 (times 2**14), the quality
 embedding int16 (times 64); stored constants stay float32 and are dyadic. `tables/...`
 are the integer tables of the range coder.
@@ -25,6 +26,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from codax.coding.order import Order
 from codax.entropy.units import BIAS_SCALE, KERNEL_SCALE, UNIT, WEIGHT_LIMIT
 from codax.errors import ModelError
 
@@ -34,6 +36,7 @@ __all__ = [
     "of_networks",
     "pack_weights",
     "read_checkpoint",
+    "read_order",
     "unpack_weights",
     "weights_hash",
     "write_checkpoint",
@@ -46,6 +49,7 @@ BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
 """A bank's tables in a network and among the stored arrays."""
 
 FILE, PLAIN_FILE = "weights.safetensors.xz", "weights.safetensors"
+ORDER_FILE = "order.json"
 
 PACKING = [
     {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 3, "lp": 1, "pb": 1},
@@ -131,14 +135,31 @@ def digest(packed: Arrays) -> bytes:
     return found.digest()
 
 
-def write_checkpoint(folder: Path, packed: Arrays, card: dict[str, Any]) -> None:
-    """Writes a checkpoint folder."""
+def write_checkpoint(
+    folder: Path, packed: Arrays, card: dict[str, Any], order: Order | None = None
+) -> None:
+    """Writes a checkpoint folder; `order` is the codec's coding order."""
     folder.mkdir(parents=True, exist_ok=True)
     data = save_tensors({path: np.array(v, order="C") for path, v in packed.items()})
     data = lzma.compress(data, filters=PACKING)
     (folder / FILE).write_bytes(data)
     card = {**card, "weights_crc32": f"{zlib.crc32(data):08x}", "bytes": len(data)}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    if order is not None:
+        (folder / ORDER_FILE).write_text(order.to_json())
+
+
+def read_order(folder: Path) -> Order:
+    """Reads the coding order of a checkpoint folder.
+
+    Raises:
+        ModelError: it has none, or none that can be read.
+    """
+    try:
+        text = (folder / ORDER_FILE).read_text()
+    except OSError as error:
+        raise ModelError(f"{folder}: no readable {ORDER_FILE}: {error}") from error
+    return Order.from_json(text)
 
 
 def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
