@@ -156,6 +156,7 @@ def needed(path: Path) -> set[str]:
 
 # Files of otherwise free rooms that compute with JAX: networks, and training's halves.
 NEED_JAX = {
+    "coding/halos.py",
     "coding/rate.py",
     "coding/refining.py",
     "coding/running.py",

@@ -9,10 +9,9 @@ from flax import nnx
 from small_codecs import packed_codec, photo, small_codec, synthetic
 
 from codax.codecs.families import FAMILIES, family
-from codax.coding import order
+from codax.coding import interpreters, order, samples
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder
 from codax.errors import CodaxError, ConfigError, FormatError
-from codax.face import codec as codec_module
 from codax.face.codec import Codec
 from codax.train.loss import rate_distortion
 from codax.zoo.cards import list_cards
@@ -59,8 +58,8 @@ class Log:
                 read.append((symbols.copy(), index.copy()))
                 return symbols
 
-        monkeypatch.setattr(codec_module, "SymbolEncoder", Encoder)
-        monkeypatch.setattr(order, "SymbolDecoder", Decoder)
+        monkeypatch.setattr(samples, "SymbolEncoder", Encoder)
+        monkeypatch.setattr(interpreters, "SymbolDecoder", Decoder)
 
 
 def same_latents(a, b):

@@ -328,7 +328,9 @@ def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
     codec = small_codec("factorized")
     picture = [synthetic(128, 128, 4)]
     assert check_estimate(codec, picture, 150) <= 0.01
-    monkeypatch.setattr(type(codec), "compress", lambda self, rgb, quality: bytes(9000))
+    monkeypatch.setattr(
+        type(codec.coder), "compress", lambda self, rgb, quality: bytes(9000)
+    )
     with pytest.raises(ModelError, match="differ by"):
         check_estimate(codec, picture, 150)
 

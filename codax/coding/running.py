@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.coding.checks import check_order
 from codax.coding.order import CELL, Order, Run, State, Step, extent
 from codax.coding.reversible import run_whole
 from codax.coding.tiles import check_buckets, run_tiles
@@ -37,11 +38,13 @@ class Networks:
 
         Raises:
             ConfigError: buckets that cannot hold any picture.
+            ModelError: a coding order that cannot be walked.
         """
         self._graph, self._state = graph, state
         self._jitted: dict[Any, Any] = {}
         prior = self.model.prior
         self.order = Order.of(prior)
+        check_order(self.order)
         self._networks = {step.name: step.network for step in prior.steps}
         self.buckets = buckets
         halos = [step.halo for step in prior.steps]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codax.coding.halos import check_halos
 from codax.errors import ConfigError
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
@@ -56,7 +57,8 @@ def export_run(
 
     Raises:
         ConfigError: there are no pictures to check on.
-        ModelError: the weights break a bound, or the estimate differs from the files.
+        ModelError: the weights break a bound, a network looks beyond its halo, or
+            the estimate differs from the files.
     """
     if not pictures:
         raise ConfigError(
@@ -65,6 +67,7 @@ def export_run(
         )
     arrays = rounded_layers(load_state(run / "weights.npz"))
     codec = codec_of(arrays, config)
+    check_halos(codec.model.prior)
     low, high = (2 * end for end in codec.coder.qualities)
     checked = sorted({round(low + share * (high - low)) for share in CHECKED})
     worst = max(check_estimate(codec, list(pictures), q) for q in checked)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.families import family
+from codax.coding.checks import check_order
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
 
@@ -36,7 +37,11 @@ def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:
 
     Returns:
         The `nnx` module, ready to train.
+
+    Raises:
+        ModelError: its coding order does not code every latent once.
     """
     model = family(config.codec).networks(config.model, rngs=nnx.Rngs(config.seed))
+    check_order(model.prior)
     model.start(lambda count, side: sample_crops(resident, count, side, config.seed))
     return model
