@@ -19,8 +19,10 @@ from codax.errors import (
 )
 
 if TYPE_CHECKING:
+    from codax.codecs.families import Family, register
     from codax.face.codec import Codec
     from codax.face.loading import load
+    from codax.face.public import decode, encode, open
 
 __version__ = "0.1.0.dev0"
 
@@ -28,15 +30,28 @@ __all__ = [
     "CodaxError",
     "Codec",
     "ConfigError",
+    "Family",
     "FormatError",
     "ImageError",
     "ModelError",
     "UnsupportedError",
     "__version__",
+    "decode",
+    "encode",
     "load",
+    "open",
+    "register",
 ]
 
-_LAZY = {"Codec": "codax.face.codec", "load": "codax.face.loading"}
+_LAZY = {
+    "Codec": "codax.face.codec",
+    "Family": "codax.codecs.families",
+    "decode": "codax.face.public",
+    "encode": "codax.face.public",
+    "load": "codax.face.loading",
+    "open": "codax.face.public",
+    "register": "codax.codecs.families",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -44,3 +59,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'codax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names and no others."""
+    return list(__all__)

@@ -135,7 +135,7 @@ def test_the_estimate_of_training_is_the_size_of_files(name):
         return sum(b[0] for b in bits.values()) / 8
 
     for quality in (20, 110, 190):
-        x, q = rgb[None].astype(np.float32), np.array([quality], np.int32)
+        x, q = rgb[None].astype(np.float32), np.array([quality / 2], np.float32)
         size = len(codec.coder.compress(rgb, quality))
         assert abs(float(estimate(x, q)) - size) < 0.01 * size + 64
 

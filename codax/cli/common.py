@@ -23,9 +23,11 @@ __all__ = [
     "Parser",
     "Reporter",
     "UsageError",
+    "add_codec_flag",
     "add_common",
     "add_work_flags",
     "describe",
+    "load_codec_file",
     "positive_count",
     "size_in_bytes",
 ]
@@ -93,6 +95,27 @@ def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="where to compute (default auto)",
     )
     return rare
+
+
+def add_codec_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds --codec: a file that registers a codec from outside the package."""
+    parser.add_argument(
+        "--codec",
+        metavar="FILE.py",
+        help="Python file that registers a codec of your own",
+    )
+
+
+def load_codec_file(args: argparse.Namespace) -> None:
+    """Loads the file that --codec names; it comes before anything that needs it.
+
+    Raises:
+        ConfigError: the file is missing, fails, or registers no codec.
+    """
+    if args.codec:
+        from codax.codecs.families import load_file
+
+        load_file(args.codec)
 
 
 def positive_count(text: str) -> int:

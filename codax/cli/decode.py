@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from codax.cli.common import (
     Reporter,
     UsageError,
+    add_codec_flag,
     add_common,
     add_work_flags,
+    load_codec_file,
     positive_count,
 )
 from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
@@ -53,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     rare = add_work_flags(parser)
     add_common(parser)
+    add_codec_flag(rare)
     rare.add_argument(
         "--max-pixels",
         type=positive_count,
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--json and -o - would both write to stdout")
     if len(jobs) == 1 and jobs[0].target != STREAM:
         form = _format_of(jobs[0].target, args.format)
+    load_codec_file(args)
     report = Reporter(args)
     decode = _Decode(args, report, form)
     return run_jobs(jobs, decode, threads=args.jobs, report=report, doing="decoding")

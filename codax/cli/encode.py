@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from codax.cli.common import (
     Reporter,
     UsageError,
+    add_codec_flag,
     add_common,
     add_work_flags,
+    load_codec_file,
     positive_count,
     size_in_bytes,
 )
@@ -76,7 +78,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="encode what is in folders"
     )
-    add_work_flags(parser)
+    rare = add_work_flags(parser)
+    add_codec_flag(rare)
     add_common(parser)
 
 
@@ -103,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if args.lossless and not card.lossless:
         raise UsageError(f"{card.name} has no lossless path; leave --model out")
+    load_codec_file(args)
     report = Reporter(args)
     encode = _Encode(args, report, model=args.model or card.name)
     return run_jobs(jobs, encode, threads=args.jobs, report=report, doing="encoding")

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codax.cli.common import Reporter, UsageError, add_common, positive_count
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_codec_flag,
+    add_common,
+    load_codec_file,
+    positive_count,
+)
 from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -64,6 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="Q,Q",
         help="of codax models (default 5,15,...,95)",
     )
+    add_codec_flag(parser)
     add_common(parser)
     advanced = parser.add_argument_group("advanced")
     advanced.add_argument(
@@ -115,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = Path(args.folder)
     find_pictures(folder)  # Before models are loaded, which takes seconds.
+    load_codec_file(args)
     codecs = _load(names, args.device)
     if args.anchor in names:
         # A model may call itself by a longer name than the one it was asked by.

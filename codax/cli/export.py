@@ -6,7 +6,13 @@ import argparse
 import re
 from pathlib import Path
 
-from codax.cli.common import Reporter, UsageError, add_common
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_codec_flag,
+    add_common,
+    load_codec_file,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -57,12 +63,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-f", "--force", action="store_true", help="replace existing output"
     )
+    add_codec_flag(parser)
     add_common(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exports; returns the exit status."""
     report = Reporter(args)
+    load_codec_file(args)
     if args.trunk:
         if args.name or args.default:
             raise UsageError("--trunk goes with neither NAME nor --default")

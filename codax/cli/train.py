@@ -9,7 +9,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codax.cli.common import Reporter, UsageError, add_common, positive_count
+from codax.cli.common import (
+    Reporter,
+    UsageError,
+    add_codec_flag,
+    add_common,
+    load_codec_file,
+    positive_count,
+)
 
 if TYPE_CHECKING:
     from codax.train.config import TrainConfig
@@ -80,6 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     rare.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default auto"
     )
+    add_codec_flag(rare)
     add_common(parser)
 
 
@@ -110,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     from codax.train.loop import Stopped, train
     from codax.train.watch import Watcher
 
+    load_codec_file(args)
     config = _configuration(args, folder, report)
     initial = load_initial(_weights(args.init)) if args.init else None
     if initial is not None and args.frozen:
@@ -224,7 +233,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["codax", "train"] + ([args.config] if args.config else [])
     for flag, values in (("--set", args.set), ("--data", args.data)):
         words += [word for value in values for word in (flag, value)]
-    for name in ("init", "frozen", "minutes", "steps", "seed"):
+    for name in ("codec", "init", "frozen", "minutes", "steps", "seed"):
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]

@@ -1,9 +1,18 @@
-"""The codec families: for each its number in files, its configuration, its networks."""
+"""The codec families: for each its number in files, its configuration, its networks.
+
+One dict holds them. A family from outside the package joins it by `register`, which a
+file of one's own calls (`--codec FILE.py` loads it), or which an installed package
+calls in a module that it names under the entry-point group `codax.codecs`.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
@@ -16,7 +25,11 @@ from codax.codecs.rvq import RvqConfig, rvq
 from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import ConfigError
 
-__all__ = ["FAMILIES", "Family", "family"]
+__all__ = ["FAMILIES", "Family", "family", "load_file", "register"]
+
+OUTSIDE = range(192, 250)
+"""Ids in files for codecs from outside; the weights' hash tells them apart."""
+GROUP = "codax.codecs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +37,15 @@ class Family:
     """One codec family.
 
     Attributes:
-        codec_id: the byte in a file's header; never reused.
+        name: of the family, which begins the names of its weights.
+        codec_id: the byte in a file's header; of the package's own never reused.
         config: its configuration, a frozen dataclass.
         networks: makes its module, `networks(config, rngs=...)`.
         qualities: the lowest and the highest that it supports, within 0..100.
         lossless: whether decoded pictures equal what was encoded.
     """
 
+    name: str
     codec_id: int
     config: type[Any]
     networks: Callable[..., Any]
@@ -38,31 +53,123 @@ class Family:
     lossless: bool = False
 
 
-FAMILIES: dict[str, Family] = {
-    "factorized": Family(codec_id=1, config=FactorizedConfig, networks=factorized),
-    "hyperprior": Family(codec_id=2, config=HyperpriorConfig, networks=hyperprior),
-    "channelwise": Family(codec_id=3, config=ChannelwiseConfig, networks=channelwise),
-    "quadtree": Family(codec_id=4, config=QuadtreeConfig, networks=quadtree),
-    "wavelet": Family(codec_id=5, config=WaveletConfig, networks=wavelet),
-    "wavelet-lossless": Family(
+OWN = (
+    Family(name="factorized", codec_id=1, config=FactorizedConfig, networks=factorized),
+    Family(name="hyperprior", codec_id=2, config=HyperpriorConfig, networks=hyperprior),
+    Family(
+        name="channelwise", codec_id=3, config=ChannelwiseConfig, networks=channelwise
+    ),
+    Family(name="quadtree", codec_id=4, config=QuadtreeConfig, networks=quadtree),
+    Family(name="wavelet", codec_id=5, config=WaveletConfig, networks=wavelet),
+    Family(
+        name="wavelet-lossless",
         codec_id=6,
         config=LosslessConfig,
         networks=lossless,
         qualities=(100, 100),
         lossless=True,
     ),
-    "fsq": Family(codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
-    "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
-}
+    Family(name="fsq", codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
+    Family(name="rvq", codec_id=8, config=RvqConfig, networks=rvq),
+)
+FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
+"""By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic."""
+
+
+def register(family: Family) -> None:
+    """Adds a family from outside the package; the same one again takes its place.
+
+    Raises:
+        ConfigError: the name is one of the package's own or no lower-case word, or the
+            id is none of 192 to 249.
+    """
+    name = family.name
+    if not name.replace("-", "").isalnum() or name != name.lower():
+        raise ConfigError(
+            f"codec {name!r}: expected a name of lower-case letters, digits and dashes"
+        )
+    if any(name == own.name for own in OWN):
+        raise ConfigError(f"codec {name!r} is one of codax's own; choose another name")
+    if family.codec_id not in OUTSIDE:
+        raise ConfigError(
+            f"codec {name!r}: codec_id is {family.codec_id}; codecs from outside have "
+            f"{OUTSIDE[0]} to {OUTSIDE[-1]}"
+        )
+    FAMILIES[name] = family
 
 
 def family(name: str) -> Family:
-    """Looks a family up.
+    """Looks a family up, among those of installed packages too.
+
+    Nothing is imported because a file or a card names it: unknown names make installed
+    packages register all that they have, and a file is only ever loaded when the user
+    names it.
 
     Raises:
         ConfigError: there is no such family.
     """
     if name not in FAMILIES:
+        for entry in entry_points(group=GROUP):
+            entry.load()
+    if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        raise ConfigError(f"codec {name!r} is unknown; the families are {known}")
+        raise ConfigError(
+            f"codec {name!r} is unknown here; pass the file that defines it with "
+            f"--codec FILE.py, or install the package that does; the families are "
+            f"{known}"
+        )
     return FAMILIES[name]
+
+
+def load_file(path: str | Path) -> list[str]:
+    """Runs a Python file that registers codecs.
+
+    Args:
+        path: the file; what lies beside it can be imported by it.
+
+    Returns:
+        The names of the families that are there now and were not, or were others.
+
+    Raises:
+        ConfigError: the file is missing, fails, or registers no codec.
+    """
+    before = dict(FAMILIES)
+    run_file(Path(path), "codax_codec_file")
+    found = [name for name, own in FAMILIES.items() if before.get(name) is not own]
+    if not found:
+        raise ConfigError(
+            f"{path}: registers no codec; expected codax.register(Family(...))"
+        )
+    return found
+
+
+def run_file(path: Path, name: str) -> Any:
+    """Runs a Python file as a module of its own; returns the module.
+
+    Args:
+        path: the file; modules beside it can be imported while it runs.
+        name: of the module, with the file's own name behind it.
+
+    Raises:
+        ConfigError: the file is missing or fails; in one line.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; expected a Python file")
+    full = f"{name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(full, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses that the file defines look their module up by its name.
+    sys.modules[full] = module
+    beside = str(path.resolve().parent)
+    sys.path.insert(0, beside)
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(beside)
+    return module

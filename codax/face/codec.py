@@ -12,7 +12,6 @@ from codax.coding.samples import SampleCoder
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
-from codax.files.pictures import Picture
 from codax.zoo.weights import read_checkpoint, unpack_weights
 
 if TYPE_CHECKING:
@@ -63,6 +62,12 @@ class Codec:
         self.coder = SampleCoder(packed, card, networks.order, networks)
         self.model = networks.model
 
+    def __repr__(self) -> str:
+        """Names the codec and what it supports."""
+        low, high = self.coder.qualities
+        kind = "lossless" if self.coder.lossless else f"quality {low} to {high}"
+        return f"<codax.Codec {self.name}, {kind}>"
+
     @classmethod
     def from_folder(cls, folder: Path, **options: Any) -> Codec:
         """Loads a checkpoint folder; raises ModelError if it cannot be used."""
@@ -73,15 +78,16 @@ class Codec:
 
     def encode(
         self,
-        image: Image.Image | np.ndarray | Picture,
+        image: Any,
         quality: float | None = None,
         **options: Any,
     ) -> bytes:
         """Encodes a picture to the bytes of a file.
 
         Args:
-            image: a Pillow picture, or an array uint8[H W], [H W 3] or [H W 4];
-                uint16[H W] for a lossless codec.
+            image: a Pillow picture, or an array of NumPy, JAX, PyTorch or any library
+                that hands out arrays: uint8[H W], [H W 3] or [H W 4]; uint16[H W] for
+                a lossless codec.
             quality: 0..100 in half steps, default 75.
             **options: the targets and metadata of `codax.face.encoding.encode_image`.
 
@@ -113,40 +119,45 @@ class Codec:
 
     # The pieces, for use under jit, vmap and grad.
 
-    def analysis(self, x: jax.Array, quality: jax.Array) -> dict[str, jax.Array]:
+    def analysis(self, x: jax.Array, quality: Any) -> dict[str, jax.Array]:
         """Latents of pictures.
 
         Args:
             x: float32[N H W 3], 0..255, H and W multiples of 64.
-            quality: int32[N], half steps 0..200.
+            quality: 0..100 in half steps, one number or [N].
 
         Returns:
             `y` float32[N H/16 W/16 M], and what else the codec has, in latent steps.
         """
-        return self.model.analysis(x, quality)
+        return self.model.analysis(x, _half_steps(quality, x))
 
-    def synthesis(self, latents: dict[str, jax.Array], quality: jax.Array) -> jax.Array:
+    def synthesis(self, latents: dict[str, jax.Array], quality: Any) -> jax.Array:
         """Pictures of decoded latents.
 
         Args:
             latents: in latent steps, as `rate` returns them; `y` is enough.
-            quality: int32[N], half steps 0..200.
+            quality: 0..100 in half steps, one number or [N].
 
         Returns:
             float32[N 16h 16w 3], about 0..255.
         """
-        return self.model.synthesis(latents, quality)
+        first = next(iter(latents.values()))
+        return self.model.synthesis(latents, _half_steps(quality, first))
 
     def rate(
-        self, latents: dict[str, jax.Array], quality: jax.Array, key=None
+        self, latents: dict[str, jax.Array], quality: Any, key: jax.Array | None = None
     ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         """Bits by step, each float32[N], and decoded latents.
 
-        See `codax.coding.rate.rate`.
+        Args:
+            latents: as `analysis` gives them.
+            quality: 0..100 in half steps, one number or [N].
+            key: for noise, as in training; None for the bits of a file.
         """
         from codax.coding.rate import rate
 
-        return rate(self.model.prior, latents, quality, key)
+        first = next(iter(latents.values()))
+        return rate(self.model.prior, latents, _half_steps(quality, first), key)
 
     # Tokens, of the codecs that have them: see `codax.face.tokens`.
 
@@ -174,3 +185,11 @@ class Codec:
         from codax.face import tokens as tokenizer
 
         return tokenizer.file_tokens(self.coder, data)
+
+
+def _half_steps(quality: Any, batch: jax.Array) -> jax.Array:
+    """Qualities 0..100 as the networks take them: int32[N], half steps."""
+    import jax.numpy as jnp
+
+    steps = jnp.round(2.0 * jnp.asarray(quality, jnp.float32)).astype(jnp.int32)
+    return jnp.broadcast_to(steps, batch.shape[:1])

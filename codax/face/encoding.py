@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 from PIL import Image
@@ -156,12 +157,18 @@ def _half_steps(
         raise ConfigError(f"{' and '.join(given)} exclude each other; give one of them")
     for name in given[:1]:
         value = aims[name]
-        if name != "quality" and not 0 < value < math.inf:  # type: ignore[operator]
-            raise ConfigError(f"{name} is {value}; expected a positive number")
+        if name == "quality":
+            continue
+        if not isinstance(value, Real) or not 0 < value < math.inf:
+            raise ConfigError(f"{name} is {value!r}; expected a positive number")
     if given and quality is None:
         return None
     low, high = coder.qualities
     quality = max(low, min(75, high)) if quality is None else quality
+    if not isinstance(quality, Real):
+        raise ConfigError(
+            f"quality is {quality!r}; expected a number of {low} to {high}"
+        )
     if not low <= quality <= high:
         raise ConfigError(
             f"quality is {quality}; expected {low} to {high}, as {coder.name} supports"

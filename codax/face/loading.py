@@ -15,12 +15,12 @@ from codax.zoo import cards
 __all__ = ["decode_image", "find_codec", "load"]
 
 
-def load(name: str | Path) -> Codec:
+def load(name: str | Path | None = None) -> Codec:
     """Loads a trained codec.
 
     Args:
         name: `quadtree-tiny-v1`, `quadtree-tiny` for its newest version, or the path
-            of a checkpoint folder.
+            of a checkpoint folder; the default codec if None.
 
     Returns:
         The codec, ready to encode and decode.
@@ -28,7 +28,8 @@ def load(name: str | Path) -> Codec:
     Raises:
         ModelError: no such codec, or weights that cannot be used.
     """
-    return Codec.from_folder(cards.find_card(str(name)).folder)
+    card = cards.default_card() if name is None else cards.find_card(str(name))
+    return Codec.from_folder(card.folder)
 
 
 def find_codec(file: Container, weights: str | Path | None = None) -> Codec:

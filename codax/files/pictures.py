@@ -21,7 +21,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -117,13 +117,13 @@ def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
     return image
 
 
-def from_image(image: Image.Image | np.ndarray) -> Picture:
+def from_image(image: Any) -> Picture:
     """Takes a picture apart.
 
     Args:
         image: a Pillow picture of any mode with 8 bits a sample, its current frame, or
             of 16 bits grey; or uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4]
-            (RGBA), uint16[H W].
+            (RGBA), uint16[H W], of NumPy or of a library that hands out arrays.
 
     Returns:
         Its samples and what comes back beside them.
@@ -133,8 +133,8 @@ def from_image(image: Image.Image | np.ndarray) -> Picture:
         UnsupportedError: more than 8 bits a sample but not grey of 16, or a mode that
             is not known.
     """
-    if isinstance(image, np.ndarray):
-        image = _from_array(image)
+    if not isinstance(image, Image.Image):
+        image = _from_array(_array_of(image))
     _load(image)
     mode, alpha, palette = image.mode, None, None
     profile = image.info.get("icc_profile") or b""
@@ -218,14 +218,41 @@ def to_image(picture: Picture) -> Image.Image:
     return image
 
 
+def _array_of(value: Any) -> np.ndarray:
+    """What another library's array holds; on the way to say what else it is."""
+    expected = "expected a Pillow picture or an array uint8[H W 3]"
+    if isinstance(value, str | Path):
+        raise ImageError(
+            f"got the path {str(value)!r}; {expected}; `codax.encode` takes paths"
+        )
+    by_array = hasattr(value, "__array__")
+    if not by_array and not hasattr(value, "__dlpack__"):
+        raise ImageError(f"got {type(value).__name__}; {expected}")
+    try:
+        return np.asarray(value) if by_array else np.from_dlpack(value)
+    except Exception as error:
+        raise ImageError(
+            f"{type(value).__name__} gives no array: {_first_line(error)}; {expected}"
+        ) from error
+
+
 def _from_array(array: np.ndarray) -> Image.Image:
     """Wraps an array as a Pillow picture."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     deep = array.dtype == np.uint16 and array.ndim == 2
     if not (deep or (array.dtype == np.uint8 and shaped)):
+        advice = ""
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4) and not shaped:
+            advice = "; channels come last: array.transpose(1, 2, 0)"
+        elif array.ndim == 3 and array.shape[2] == 1:
+            advice = "; grey has two axes: array[..., 0]"
+        elif array.ndim == 4:
+            advice = "; one picture at a time"
+        elif array.dtype.kind == "f":
+            advice = "; of samples 0..1: (255 * array).round().astype(np.uint8)"
         raise ImageError(
             f"array is {array.dtype}{list(array.shape)}; expected uint8[H W], "
-            "uint8[H W 3], uint8[H W 4] or uint16[H W]"
+            f"uint8[H W 3], uint8[H W 4] or uint16[H W]{advice}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codax.codecs.families import family
+from codax.codecs.families import family, run_file
 from codax.coding.trees import read_config
 from codax.errors import ConfigError
 
@@ -220,20 +218,7 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         ConfigError: the file is missing, fails or holds no `config`.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file")
-    spec = importlib.util.spec_from_file_location("codax_run_config", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses that the file defines look their module up by its name.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    module = run_file(path, "codax_run_config")
     config = getattr(module, "config", None)
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"{path}: defines no `config = TrainConfig(...)`")

@@ -224,10 +224,12 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
         ModelError: it exceeds 1 %.
     """
     worst = 0.0
-    estimate = jax.jit(lambda x, q: codec.rate(codec.analysis(x, q), q, None)[0])
+    estimate = jax.jit(
+        lambda x: codec.rate(codec.analysis(x, quality / 2), quality / 2)[0]
+    )
     for rgb in pictures:
         x = rgb[None].astype(np.float32)
-        bits = estimate(x, np.array([quality], np.int32))
+        bits = estimate(x)
         expected = float(sum(b[0] for b in bits.values())) / 8
         size = len(codec.coder.compress(rgb, quality))
         worst = max(worst, (abs(size - expected) - 64) / size)

@@ -11,6 +11,8 @@ import difflib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ __all__ = [
     "name_of",
     "read_card",
 ]
+
+
+GROUP = "codax.weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +75,33 @@ class Card:
 
 
 def checkpoint_folders() -> list[Path]:
-    """Returns the folders that may hold shipped codecs, best first."""
+    """Returns the folders that may hold trained codecs, best first.
+
+    Those that ship, then those of installed packages: an entry point of the group
+    `codax.weights` is a folder's path, or a function that returns one.
+
+    Raises:
+        ModelError: an entry point fails, or is neither.
+    """
     package = Path(__file__).resolve().parent.parent
-    return [package / "checkpoints", package.parent / "checkpoints"]
+    own = [package / "checkpoints", package.parent / "checkpoints"]
+    return own + _outside_folders()
+
+
+@cache
+def _outside_folders() -> list[Path]:
+    return [_folder_of(entry) for entry in entry_points(group=GROUP)]
+
+
+def _folder_of(entry: EntryPoint) -> Path:
+    try:
+        found = entry.load()
+        return Path(found() if callable(found) else found)
+    except Exception as error:
+        raise ModelError(
+            f"entry point {entry.name} of {GROUP} gives no folder: {error!r}; the "
+            f"package that has it is broken"
+        ) from error
 
 
 def read_card(folder: Path) -> Card:

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from flax import nnx
 
+import codax
 from codax.codecs.autoencoder import Autoencoder
-from codax.codecs.families import FAMILIES, Family
+from codax.codecs.families import Family
 from codax.codecs.hyper import (
     HYPER_STEPS,
     STEP_HALO,
@@ -135,8 +136,8 @@ def dual(config: DualConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     return around(config, DualPrior(config, rngs=rngs), rngs=rngs)
 
 
-# 6. Its row among the families; numbers from 240 on are free for experiments.
-FAMILIES["dual"] = Family(codec_id=240, config=DualConfig, networks=dual)
+# 6. Its row among the families; 192 to 249 are for codecs from outside the package.
+codax.register(Family(name="dual", codec_id=240, config=DualConfig, networks=dual))
 
 # 7. The training run.
 config = TrainConfig(

@@ -1,0 +1,119 @@
+"""The functions of `codax` itself: a picture to a file and back in one call each."""
+
+from __future__ import annotations
+
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from codax.errors import FormatError
+from codax.face.codec import Codec
+from codax.face.loading import decode_image, load
+from codax.face.pillow import CodaxImageFile
+from codax.files.container import MAX_PIXELS
+from codax.files.pictures import open_image
+from codax.zoo import cards
+
+__all__ = ["decode", "encode", "open"]
+
+
+def encode(
+    picture: Any,
+    quality: float | None = None,
+    *,
+    model: str | Path | None = None,
+    **options: Any,
+) -> bytes:
+    """Encodes a picture to the bytes of a file.
+
+    Args:
+        picture: a path, a Pillow picture, or an array as `Codec.encode` takes.
+        quality: 0..100, rounded to half steps; 75 if neither it nor a target is given.
+        model: name or path of the weights; the default if None, or with
+            `lossless=True` the one for that.
+        **options: those of `codax.face.encoding.encode_image`, such as `target_size`.
+
+    Returns:
+        A `.codax` file.
+
+    Raises:
+        ImageError: a picture that cannot be read or coded.
+        UnsupportedError: a kind of picture or a target out of reach.
+        ConfigError: a value out of range.
+        ModelError: no such weights.
+
+    Example:
+        >>> import codax
+        >>> data = codax.encode("photo.png", quality=60)    # doctest: +SKIP
+    """
+    if isinstance(picture, str | Path):
+        picture = open_image(picture)
+    if model is None:
+        model = cards.default_card(lossless=bool(options.get("lossless"))).name
+    return _codec(str(model)).encode(picture, quality, **options)
+
+
+def decode(
+    data: bytes | bytearray | memoryview | str | Path,
+    *,
+    weights: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Decodes a file to a picture.
+
+    Args:
+        data: the bytes of a `.codax` file, or its path.
+        weights: path of the user's own weights, if the file was made with such.
+        max_pixels: refuse larger pictures before anything is allocated.
+
+    Returns:
+        The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle, or too large.
+        ModelError: the weights that wrote the file are not at hand.
+        OSError: a path that cannot be read.
+
+    Example:
+        >>> import codax
+        >>> codax.decode("photo.codax").save("back.png")    # doctest: +SKIP
+    """
+    if isinstance(data, str | Path):
+        data = Path(data).read_bytes()
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise FormatError(
+            f"got {type(data).__name__}; expected the bytes of a .codax file or a path"
+        )
+    return decode_image(bytes(data), weights=weights, max_pixels=max_pixels)
+
+
+def open(path: str | Path) -> Image.Image:
+    """Opens a file as Pillow does: the header now, the pixels when they are needed.
+
+    Args:
+        path: of a `.codax` file.
+
+    Raises:
+        FormatError: not a codax file, truncated or damaged.
+        UnsupportedError: a file that this version does not handle.
+        OSError: it cannot be read.
+
+    Example:
+        >>> import codax
+        >>> codax.open("photo.codax").size      # doctest: +SKIP
+        (768, 512)
+    """
+    # From memory: no file stays open until the pixels are asked for.
+    image = CodaxImageFile(io.BytesIO(Path(path).read_bytes()))
+    image.filename = str(path)
+    return image
+
+
+@functools.lru_cache(maxsize=4)
+def _codec(model: str) -> Codec:
+    """Loads a codec once for many pictures."""
+    return load(model)

@@ -1,0 +1,169 @@
+"""The public face: what a person tries first works, or gets one line."""
+
+import io
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fake_codec import install
+from PIL import Image
+from small_codecs import photo, small_codec, synthetic
+
+import codax
+from codax.errors import ConfigError, FormatError, ImageError, ModelError
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    from codax.face import loading, public
+
+    codec = install(monkeypatch, tmp_path / "checkpoints")
+    # The functions keep codecs that they loaded; each test has its own.
+    monkeypatch.setattr(public, "_codec", lambda model: loading.load(model))
+    return codec
+
+
+def test_dir_shows_the_public_names_and_no_others():
+    assert dir(codax) == sorted(codax.__all__)
+    for name in codax.__all__:
+        assert getattr(codax, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = codax.lode
+
+
+def test_the_public_names_load_no_jax_until_a_codec_is_built():
+    script = (
+        "import sys, codax; codax.load, codax.encode, codax.decode, codax.open;"
+        "print('jax' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_a_picture_there_and_back(fake, tmp_path):
+    rgb = synthetic(40, 60)
+    path = tmp_path / "photo.png"
+    Image.fromarray(rgb).save(path)
+    for picture in (path, str(path), Image.open(path), rgb):
+        data = codax.encode(picture, quality=90)
+        assert data == codax.encode(rgb, 90, model="fake-tiny")
+    (tmp_path / "photo.codax").write_bytes(data)
+    expected = np.asarray(fake.decode(data))
+    for source in (data, bytearray(data), tmp_path / "photo.codax"):
+        assert np.array_equal(np.asarray(codax.decode(source)), expected)
+    opened = codax.open(tmp_path / "photo.codax")
+    assert (opened.size, opened.mode) == ((60, 40), "RGB")
+    assert np.array_equal(np.asarray(opened), expected)
+
+
+def test_load_without_a_name_gives_the_default(fake):
+    assert codax.load() is codax.load("fake-tiny") is fake
+
+
+def test_targets_go_through(fake):
+    rgb = synthetic(40, 60)
+    assert len(codax.encode(rgb, target_size=2000)) <= 2000
+    with pytest.raises(ModelError, match="no lossless codec is installed"):
+        codax.encode(rgb, lossless=True)
+
+
+def test_what_is_no_file_is_told(fake, tmp_path):
+    with pytest.raises(FormatError, match="got ndarray; expected the bytes"):
+        codax.decode(np.zeros(4))
+    with pytest.raises(OSError, match="No such file"):
+        codax.decode(tmp_path / "none.codax")
+    with pytest.raises(ImageError, match="no such file"):
+        codax.encode(tmp_path / "none.png")
+    (tmp_path / "text.codax").write_text("words")
+    with pytest.raises(FormatError):
+        codax.open(tmp_path / "text.codax")
+
+
+class ByArray:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class ByDlpack:
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("wrap", [jnp.asarray, ByArray, ByDlpack])
+def test_arrays_of_other_libraries_are_taken(fake, wrap):
+    rgb = synthetic(40, 60)
+    assert fake.encode(wrap(rgb)) == fake.encode(rgb)
+
+
+CASES = {
+    "a path": ("photo.png", "got the path 'photo.png'; .* `codax.encode` takes paths"),
+    "a list": ([[1, 2]], "got list; expected a Pillow picture or an array"),
+    "floats": (np.zeros((8, 8, 3)), r"float64\[8, 8, 3\].*255 \* array"),
+    "channels first": (
+        np.zeros((3, 8, 8), np.uint8),
+        r"uint8\[3, 8, 8\].*transpose\(1, 2, 0\)",
+    ),
+    "a batch": (np.zeros((1, 8, 8, 3), np.uint8), "one picture at a time"),
+    "grey with an axis": (np.zeros((8, 8, 1), np.uint8), "grey has two axes"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_other_pictures_get_one_line(fake, case):
+    picture, message = CASES[case]
+    with pytest.raises(ImageError, match=message) as told:
+        fake.encode(picture)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("quality", ["75", "high", [75]])
+def test_quality_is_a_number(fake, quality):
+    with pytest.raises(ConfigError, match="expected a number of 0 to 100"):
+        fake.encode(synthetic(8, 8), quality=quality)
+
+
+def test_a_target_is_a_number(fake):
+    with pytest.raises(ConfigError, match="target_size is '20k'; expected"):
+        fake.encode(synthetic(8, 8), target_size="20k")
+
+
+def test_a_codec_names_itself():
+    assert repr(small_codec("quadtree")) == (
+        "<codax.Codec quadtree-small-v1, quality 0 to 100>"
+    )
+    assert "lossless" in repr(small_codec("wavelet-lossless"))
+
+
+def test_quality_has_one_unit():
+    """The pieces take 0..100, as files do."""
+    codec = small_codec("quadtree")
+    x = photo()[None, :64, :64].astype(np.float32)
+    found = codec.analysis(x, 37.5)
+    expected = codec.model.analysis(x, np.array([75], np.int32))
+    assert np.array_equal(found["y"], expected["y"])
+    _, decoded = codec.rate(found, [37.5])
+    picture = codec.synthesis(decoded, 37.5)
+    file = codec.decode(codec.encode(x[0].astype(np.uint8), 37.5))
+    error = np.asarray(file, np.float32) - np.clip(np.asarray(picture[0]), 0, 255)
+    assert np.abs(error).max() <= 1.0
+
+
+def test_pillow_still_reads_by_the_old_import(fake, tmp_path):
+    import codax.pillow
+
+    assert codax.pillow.CodaxImageFile.format == "CODAX"
+    data = io.BytesIO(codax.encode(synthetic(8, 8)))
+    assert Image.open(data).size == (8, 8)
