@@ -15,9 +15,8 @@ from flax import nnx
 from PIL import Image
 
 from codax.codecs.families import FAMILIES
-from codax.coding.trees import flatten
+from codax.face.building import pack_model
 from codax.face.codec import Codec
-from codax.train.export import pack_codec
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
@@ -148,10 +147,7 @@ def _start_lossy(model, config, random):
 def packed_codec(name: str, seed: int = 0):
     """Stored weights and card of a small codec."""
     model, config = small_networks(name, seed)
-    _, params, fixed = nnx.split(model, nnx.Param, ...)
-    arrays = {f"ema/{path}": value for path, value in flatten(params).items()}
-    arrays |= {f"fixed/{path}": value for path, value in flatten(fixed).items()}
-    packed = pack_codec(arrays)
+    packed = pack_model(model)
     card = {
         "name": f"{name}-small-v1",
         "codec": name,

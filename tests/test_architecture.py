@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "coding": {"numpy", "jax", "flax", "optax"},
     "codecs": {"numpy", "jax", "flax"},
     "zoo": {"numpy", "safetensors"},
-    "face": {"numpy", "jax", "PIL"},
+    "face": {"numpy", "jax", "flax", "PIL"},
     "evaluation": {"numpy", "jax", "PIL", "bjontegaard", "imagecodecs", "matplotlib"},
     "train": {"numpy", "jax", "flax", "optax", "PIL", "safetensors"},
     "cli": {"numpy", "jax", "PIL"},
@@ -161,6 +161,7 @@ NEED_JAX = {
     "coding/refining.py",
     "coding/running.py",
     "coding/trees.py",
+    "face/building.py",
     "face/tokens.py",
 }
 FREE = [

@@ -114,7 +114,9 @@ def test_latents_do_not_depend_on_buckets_or_tiles(name):
     for other in found[1:]:
         assert same_latents(found[0], other)
     # Pixels are float arithmetic: a level may differ, seams may not show.
-    whole, cut = (c.coder.decompress(stream, *TALL, 130).astype(int) for c in codecs[:2])
+    whole, cut = (
+        c.coder.decompress(stream, *TALL, 130).astype(int) for c in codecs[:2]
+    )
     assert np.abs(whole - cut).max() <= 1
     # A file written in tiles decodes whole.
     tiled = codecs[1].coder.compress(rgb, 130)

@@ -17,6 +17,7 @@ from small_codecs import packed_codec, small_codec, small_config, synthetic
 from codax.codecs.families import FAMILIES
 from codax.coding.trees import flatten
 from codax.errors import ConfigError, ModelError
+from codax.face.building import unpack_checkpoint
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
 from codax.train.initial import join_initial, load_initial, write_hours
@@ -37,7 +38,6 @@ from codax.train.state import (
 from codax.train.trainer import Trainer
 from codax.zoo.weights import (
     read_checkpoint,
-    unpack_weights,
     weights_hash,
     write_checkpoint,
 )
@@ -148,7 +148,7 @@ def test_a_checkpoint_shares_equal_networks_with_another(tmp_path, monkeypatch):
     other["g_s/leave/kernel"] = other["g_s/leave/kernel"] + np.float16(1)
     full = card | {"name": "other-v1", "weights_hash": weights_hash(other).hex()}
     write_checkpoint(tmp_path / "other-v1", other, full)
-    arrays = {f"ema/{path}": v for path, v in unpack_weights(packed).items()}
+    arrays = {f"ema/{path}": v for path, v in unpack_checkpoint(packed, card).items()}
     config = config_of("factorized")
     codec = export_weights(arrays, config, tmp_path, share="other-v1")
     assert codec.card["shared"]["from"] == "other-v1"
@@ -173,7 +173,7 @@ def test_a_checkpoint_cannot_share_what_differs(tmp_path, monkeypatch):
     other = {path: v + 1 for path, v in packed.items() if path.startswith("g_")}
     card |= {"name": "other-v1", "weights_hash": weights_hash(other).hex()}
     write_checkpoint(tmp_path / "other-v1", other, card)
-    arrays = {f"ema/{path}": v for path, v in unpack_weights(packed).items()}
+    arrays = {f"ema/{path}": v for path, v in unpack_checkpoint(packed, card).items()}
     with pytest.raises(ModelError, match="nothing to share"):
         export_weights(arrays, config_of("factorized"), tmp_path, share="other-v1")
     assert not (tmp_path / "factorized-small-v1").exists()
@@ -185,7 +185,7 @@ def test_a_run_starts_from_a_checkpoint(tmp_path):
     write_checkpoint(tmp_path / card["name"], packed, card)
     state = fresh_state("quadtree", 2)
     joined = join_initial(state, load_initial(tmp_path / card["name"]), pytest.fail)
-    weights = unpack_weights(packed)
+    weights = unpack_checkpoint(packed, card)
     for name, value in flatten(joined["ema"]).items():
         np.testing.assert_array_equal(value, weights[name])
     # It goes on: other crops than before, and hours are counted together.
@@ -304,7 +304,7 @@ def test_versions_follow_and_one_is_the_default(tmp_path):
 def test_a_run_becomes_a_checkpoint_that_knows_its_past(tmp_path):
     config = config_of("factorized")
     state = fresh_state("factorized")
-    weights = unpack_weights(packed_codec("factorized")[0])
+    weights = unpack_checkpoint(*packed_codec("factorized"))
     filled = {f"ema/{k}": v for k, v in weights.items()}
     filled |= {f"fixed/{k}": v for k, v in weights.items()}
     joined = join_initial(state, filled, pytest.fail)

@@ -105,7 +105,9 @@ class ChannelwisePrior(HyperPrior):
         begin, f, c = 0, config.features, config.hidden
         make = head(rngs)
         for k, width in enumerate(config.slices):
-            setattr(self, f"adaptor{k}", ExactDense(f + begin, c, rngs=rngs))
+            setattr(
+                self, f"adaptor{k}", ExactDense(f + begin, c, rngs=rngs, kept_in=begin)
+            )
             setattr(self, f"trunk{k}", ExactTrunk(1, c, c, rngs=rngs))
             setattr(self, f"mean{k}", make(c, width, shift=4))
             setattr(self, f"scale{k}", make(c, width, shift=8))

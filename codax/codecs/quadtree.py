@@ -107,8 +107,9 @@ class QuadtreePrior(HyperPrior):
             return PhaseDense(f, m // 4, rngs=rngs, shift=shift, limit=HEAD_LIMIT)
 
         for k in range(4):
-            inputs = f if k == 0 else f + m
-            setattr(self, f"adaptor{k}", ExactDense(inputs, f, rngs=rngs))
+            seen = m if k else 0
+            adaptor = ExactDense(f + seen, f, rngs=rngs, kept_in=seen)
+            setattr(self, f"adaptor{k}", adaptor)
             setattr(self, f"mean{k}", head(shift=4))
             setattr(self, f"scale{k}", head(shift=8))
         self.trunk = ExactTrunk(config.blocks, f, config.hidden, rngs=rngs)

@@ -135,8 +135,9 @@ class WaveletPrior(HyperPrior):
         for k, width in enumerate(config.octaves):
             for part in range(2):
                 name = f"{len(config.octaves) - k}_{part}"
-                inputs = f + begin + part * width
-                setattr(self, f"adaptor{name}", ExactDense(inputs, f, rngs=rngs))
+                seen = begin + part * width
+                adaptor = ExactDense(f + seen, f, rngs=rngs, kept_in=seen)
+                setattr(self, f"adaptor{name}", adaptor)
                 for kind, shift in (("mean", 4), ("scale", 8)):
                     head = PhaseDense(
                         f, width // 2, rngs=rngs, shift=shift, limit=HEAD_LIMIT

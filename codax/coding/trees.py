@@ -14,7 +14,14 @@ from flax import nnx
 
 from codax.errors import ModelError
 
-__all__ = ["abstract_model", "fill_model", "flatten", "read_config", "unflatten_like"]
+__all__ = [
+    "abstract_model",
+    "fill_model",
+    "flatten",
+    "metadata",
+    "read_config",
+    "unflatten_like",
+]
 
 
 def _name(path: tuple) -> str:
@@ -32,6 +39,20 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Maps a tree of arrays to `path -> array` with host arrays."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def metadata(state: Any, word: str) -> dict[str, Any]:
+    """What the variables of a state say of themselves, by path.
+
+    Args:
+        state: of an `nnx` module.
+        word: such as `stored`; variables that do not say it are left out.
+    """
+    return {
+        "/".join(map(str, path)): variable.get_metadata()[word]
+        for path, variable in nnx.to_flat_state(state)
+        if word in variable.get_metadata()
+    }
 
 
 class _OneKey:

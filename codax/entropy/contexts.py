@@ -23,6 +23,7 @@ al. 2021; here for vector indices.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,10 @@ FINE_PARTS = ((0, 3), (1, 2))
 """Quarters of a cell that the two steps of a fine layer code."""
 
 
+_stored = partial(Fixed, stored="float32")
+"""Makes integers that lie with the weights as float32."""
+
+
 class IndexContexts(nnx.Module):
     """Stored maps of codes, thresholds and tables.
 
@@ -57,13 +62,17 @@ class IndexContexts(nnx.Module):
         """Makes maps and tables that know nothing; see `fit`."""
         self.codes, self.coarse = tuple(codes), coarse
         for layer, count in enumerate(codes):
-            setattr(self, f"activity{layer}", Fixed(jnp.zeros((count,))))
-            setattr(self, f"kind{layer}", Fixed(jnp.zeros((count,))))
+            setattr(self, f"activity{layer}", _stored(jnp.zeros((count,))))
+            setattr(self, f"kind{layer}", _stored(jnp.zeros((count,))))
         for name, bins in self._bins().items():
-            setattr(self, f"edges_{name}", Fixed(jnp.ones((bins - 1,))))
+            setattr(self, f"edges_{name}", _stored(jnp.ones((bins - 1,))))
         even = [integer_table(np.full(n, 1.0 / n)) for n in codes]
         tables = [table for table in even for _ in range(TABLES)]
-        self.frequencies = Fixed(jnp.asarray(np.concatenate(tables), jnp.float32))
+        # Stored once, as the tables of the range coder.
+        self.frequencies = Fixed(
+            jnp.asarray(np.concatenate(tables), jnp.float32),
+            stored="tables/bank/frequencies",
+        )
 
     def _bins(self) -> dict[str, int]:
         """By the name of a sum, into how many bins it falls."""

@@ -5,6 +5,8 @@ See `codax.entropy.tables` for the tables themselves.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +26,11 @@ __all__ = ["GridShape", "ScaleShape", "StaticDensity", "at_quality"]
 GRID_FLOOR = 2.0**-32
 """About what an escape costs."""
 BITS_FLOOR = 2.0**-40
+
+
+def _single(value: Any) -> nnx.Param:
+    """A parameter of a density: stored in full, since tables follow from it."""
+    return nnx.Param(jnp.asarray(value, jnp.float32), stored="float32")
 
 
 def at_quality(table: jax.Array, quality: jax.Array) -> jax.Array:
@@ -54,12 +61,17 @@ class ScaleShape(nnx.Module):
 
     def __init__(self, weight: float = 0.15, spread: float = 2.5):
         """Starts at the given share and spread of the wider Gaussian."""
-        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
-        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
+        self.weight = _single(np.log(weight / (1 - weight)))
+        self.spread = _single(np.log(spread))
 
     def parameters(self) -> tuple[jax.Array, jax.Array]:
         """Returns w in 0..1 and r > 0."""
         return jax.nn.sigmoid(self.weight[...]), jnp.exp(self.spread[...])
+
+    def floats(self) -> tuple[float, float]:
+        """The weight and the spread, in float64 as tables are made of them."""
+        logit = float(self.weight[...])
+        return 1 / (1 + np.exp(-logit)), float(np.exp(np.asarray(self.spread[...])))
 
     def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
         """Bits of residuals under the tables that the indices choose.
@@ -87,8 +99,13 @@ class GridShape(nnx.Module):
 
     def __init__(self, weight: float = 0.1, spread: float = 2.5):
         """Starts at the given share and spread of the wider logistic."""
-        self.weight = nnx.Param(jnp.asarray(np.log(weight / (1 - weight)), jnp.float32))
-        self.spread = nnx.Param(jnp.asarray(np.log(spread), jnp.float32))
+        self.weight = _single(np.log(weight / (1 - weight)))
+        self.spread = _single(np.log(spread))
+
+    def floats(self) -> tuple[float, float]:
+        """The weight and the spread, in float64 as tables are made of them."""
+        logit = float(self.weight[...])
+        return 1 / (1 + np.exp(-logit)), float(np.exp(np.asarray(self.spread[...])))
 
     def bits(self, residual: jax.Array, index: jax.Array) -> jax.Array:
         """Bits of integers under the tables that the scales' indices choose.
@@ -125,9 +142,9 @@ class StaticDensity(nnx.Module):
             scale: initial standard deviation, a number or float32[14 C].
         """
         shape = (ANCHORS, channels, 3)
-        self.logits = nnx.Param(jnp.zeros(shape))
-        self.loc = nnx.Param(jnp.zeros(shape))
-        self.log_scale = nnx.Param(jnp.zeros(shape))
+        self.logits = _single(np.zeros(shape))
+        self.loc = _single(np.zeros(shape))
+        self.log_scale = _single(np.zeros(shape))
         self.set_scale(np.broadcast_to(scale, shape[:2]))
 
     def set_scale(self, scale: np.ndarray) -> None:

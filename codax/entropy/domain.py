@@ -49,11 +49,18 @@ class LatentDomain(nnx.Module):
     def __init__(self, channels: int, rates: RateRange):
         """Makes the constants for channels of unit scale; see `set_scale`."""
         relative = np.asarray(rates.relative_gain(np.arange(QUALITIES)), np.float64)
-        fixed = lambda a: Fixed(jnp.asarray(a, jnp.float32))  # noqa: E731
-        self.see_factor = fixed(_eight_bits(1.0 / relative))
-        self.mean_factor = fixed(_eight_bits(relative))
-        self.index_offset = fixed(np.round(16 * np.log(relative) / LOG_SCALE_STEP))
-        self.channel_scale = fixed(np.ones(channels))
+
+        def fixed(value: np.ndarray, *, of_rates: bool) -> Fixed:
+            array = jnp.asarray(value, jnp.float32)
+            return Fixed(array, stored="float32", of_rates=of_rates)
+
+        offset = np.round(16 * np.log(relative) / LOG_SCALE_STEP)
+        # Those of the rates follow from the configuration alone: a run that starts
+        # from other weights keeps its own.
+        self.see_factor = fixed(_eight_bits(1.0 / relative), of_rates=True)
+        self.mean_factor = fixed(_eight_bits(relative), of_rates=True)
+        self.index_offset = fixed(offset, of_rates=True)
+        self.channel_scale = fixed(np.ones(channels), of_rates=False)
 
     def set_scale(self, std: np.ndarray) -> None:
         """Sets the channels' powers of two.

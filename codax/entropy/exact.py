@@ -24,6 +24,7 @@ the edge rule are this project's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -40,7 +41,7 @@ from codax.entropy.units import (
     WEIGHT_LIMIT,
 )
 from codax.errors import ModelError
-from codax.transforms.layers import depthwise3x3, grid_mask, pointwise
+from codax.transforms.layers import Growth, depthwise3x3, grid_mask, pointwise
 
 __all__ = [
     "ExactDense",
@@ -157,6 +158,8 @@ class ExactDense(nnx.Module):
         shift: int = WEIGHT_BITS,
         limit: int = SIGNED,
         gain: float = 1.0,
+        parts_out: int = 1,
+        kept_in: int = 0,
     ):
         """Makes the layer.
 
@@ -168,11 +171,16 @@ class ExactDense(nnx.Module):
             shift: right shift s, 1 or more.
             limit: largest absolute output.
             gain: factor on the usual He or LeCun initial scale.
+            parts_out: equal parts of the outputs, see `Growth`.
+            kept_in: inputs at the end that do not grow, such as latents.
         """
         scale = gain * np.sqrt((2.0 if relu else 1.0) / inputs)
         kernel = jax.random.normal(rngs.params(), (inputs, outputs)) * scale
-        self.kernel = nnx.Param(kernel)
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
+        growth = Growth(parts_out=parts_out, kept_in=kept_in)
+        self.kernel = nnx.Param(kernel, stored="kernel", growth=growth)
+        self.bias = nnx.Param(
+            jnp.zeros((outputs,)), stored="bias", growth=replace(growth, reads=False)
+        )
         self.relu, self.shift, self.limit = relu, shift, limit
 
     def __call__(
@@ -197,8 +205,8 @@ class ExactDepthwise(nnx.Module):
     def __init__(self, channels: int, *, rngs: nnx.Rngs, limit: int = SIGNED):
         """Makes the layer as the identity plus a little noise."""
         kernel = 0.1 * jax.random.normal(rngs.params(), (3, 3, channels))
-        self.kernel = nnx.Param(kernel.at[1, 1].add(1.0))
-        self.bias = nnx.Param(jnp.zeros((channels,)))
+        self.kernel = nnx.Param(kernel.at[1, 1].add(1.0), stored="kernel")
+        self.bias = nnx.Param(jnp.zeros((channels,)), stored="bias")
         self.limit = limit
 
     def __call__(

@@ -18,7 +18,7 @@ from codax.entropy.exact import (
 )
 from codax.entropy.tables import ANCHORS
 from codax.entropy.units import SIGNED, UNIT
-from codax.transforms.layers import depth_to_space, grid_mask, pointwise
+from codax.transforms.layers import Growth, depth_to_space, grid_mask, pointwise
 
 __all__ = ["ExactBlock", "ExactTrunk", "HyperSynthesis", "PhaseDense", "coarser"]
 
@@ -82,8 +82,9 @@ class PhaseDense(nnx.Module):
     ):
         """Makes the layer; outputs lie in +-limit."""
         kernel = jax.random.normal(rngs.params(), (4, inputs, outputs))
-        self.kernel = nnx.Param(kernel * gain / inputs**0.5)
-        self.bias = nnx.Param(jnp.zeros((4, outputs)))
+        kernel = kernel * gain / inputs**0.5
+        self.kernel = nnx.Param(kernel, stored="kernel", growth=Growth())
+        self.bias = nnx.Param(jnp.zeros((4, outputs)), stored="bias")
         self.shift, self.limit = shift, limit
 
     def __call__(self, x, extent=None, *, exact: bool = True):
@@ -118,14 +119,14 @@ class HyperSynthesis(nnx.Module):
 
     def __init__(self, side: int, middle: int, features: int, *, rngs: nnx.Rngs):
         """Makes the network: `side` channels of z, `middle` at 1/32, F at 1/16."""
-        self.up1 = ExactDense(side, 4 * middle, rngs=rngs)
+        self.up1 = ExactDense(side, 4 * middle, rngs=rngs, parts_out=4)
         self.block1 = ExactBlock(middle, middle, rngs=rngs)
-        self.up2 = ExactDense(middle, 4 * features, rngs=rngs, relu=False)
+        self.up2 = ExactDense(middle, 4 * features, rngs=rngs, relu=False, parts_out=4)
         self.block2 = ExactBlock(features, features, rngs=rngs)
         noise = 0.3 * jax.random.normal(rngs.params(), (ANCHORS, features))
         slope = jnp.linspace(-1, 1, ANCHORS)[:, None]
         direction = jax.random.normal(rngs.params(), (1, features))
-        self.quality = nnx.Param(slope * direction + noise * 0.3)
+        self.quality = nnx.Param(slope * direction + noise * 0.3, stored="unit")
 
     def __call__(self, z, quality, extent=None, *, exact: bool = True):
         """Applies the network.

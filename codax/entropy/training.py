@@ -26,7 +26,15 @@ from codax.entropy.sources import (
     StaticSymbols,
     SymbolSource,
 )
-from codax.entropy.tables import FRACTIONS, TABLE_TOTAL
+from codax.entropy.tables import (
+    FRACTIONS,
+    TABLE_TOTAL,
+    bank_tables,
+    grid_tables,
+    pack_tables,
+    scale_tables,
+    static_tables,
+)
 
 __all__ = [
     "DigitSource",
@@ -66,6 +74,9 @@ class Source(SymbolSource, Protocol):
             with straight-through gradients.
         """
 
+    def pack(self) -> dict[str, np.ndarray]:
+        """Its tables as they are stored, of what training has learned so far."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StaticSource(StaticSymbols):
@@ -82,6 +93,12 @@ class StaticSource(StaticSymbols):
         kept = ROUNDING(value).values
         seen = kept if noise is None else value + noise
         return self.density.bits(seen, quality), kept * self.unit
+
+    def pack(self):
+        """See `Source`."""
+        parts = (self.density.logits, self.density.loc, self.density.log_scale)
+        tables = static_tables(*(np.asarray(part[...]) for part in parts))
+        return pack_tables(self.tables, tables)
 
     def anneal(self, value, heads, quality, noise, temperature):
         """Like `train`, of latents that `drawn` draws to integers."""
@@ -106,6 +123,10 @@ class ResidualSource(ResidualSymbols):
         seen = kept if noise is None else value + noise
         return self.density.bits(seen - mean, index), kept * 16
 
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, scale_tables(*self.density.floats()))
+
     def anneal(self, value, heads, quality, noise, temperature):
         """Like `train`, of residuals that `drawn` draws to integers."""
         mean, index = heads[0] / 16.0, heads[1]
@@ -128,6 +149,10 @@ class GridSource(GridSymbols):
         mean, index = heads
         return self.density.bits(value - mean / FRACTIONS, index), value
 
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, grid_tables(*self.density.floats()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DigitSource(DigitSymbols):
@@ -145,6 +170,10 @@ class DigitSource(DigitSymbols):
         kept = straight_through_round(value)
         seen = kept if noise is None else value + noise
         return self.density.bits(seen - mean / FRACTIONS, index), kept * self.unit
+
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, grid_tables(*self.density.floats()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,3 +194,7 @@ class IndexSource(IndexSymbols):
         place = jnp.asarray(self.starts)[table] + value.astype(jnp.int32)
         share = jnp.take(self.frequencies, place, 0) / TABLE_TOTAL
         return -jnp.log2(share), value
+
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, bank_tables(np.asarray(self.frequencies)))

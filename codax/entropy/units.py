@@ -13,6 +13,7 @@ __all__ = [
     "KERNEL_SCALE",
     "LATENT_LIMIT",
     "SIGNED",
+    "STORED",
     "UNIT",
     "WEIGHT_BITS",
     "WEIGHT_LIMIT",
@@ -30,6 +31,15 @@ KERNEL_SCALE = 2.0**WEIGHT_BITS
 WEIGHT_LIMIT = 1023
 BIAS_SCALE = UNIT * KERNEL_SCALE
 """The same of a bias."""
+STORED = {
+    "float16": ("<f2", 1.0),
+    "float32": ("<f4", 1.0),
+    "kernel": ("<i2", KERNEL_SCALE),
+    "bias": ("<i4", BIAS_SCALE),
+    "unit": ("<i2", float(UNIT)),
+}
+"""How arrays are stored, by what their variable says as `stored`: type and factor.
+Variables that say nothing are float16, as the transforms are."""
 LATENT_LIMIT = 2**15 - 1
 """Decoded latents lie in +-LATENT_LIMIT sixteenths of a step, about +-2048 steps."""
 HEAD_LIMIT = 2**13 - 1

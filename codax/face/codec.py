@@ -12,7 +12,7 @@ from codax.coding.samples import SampleCoder
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
-from codax.zoo.weights import read_checkpoint, unpack_weights
+from codax.zoo.weights import read_checkpoint
 
 if TYPE_CHECKING:
     import jax
@@ -55,9 +55,9 @@ class Codec:
             ConfigError: buckets that cannot hold any picture.
         """
         # Imported late: JAX takes a second, and not every runtime will need it.
-        from codax.codecs.building import build_networks
+        from codax.face.building import build_networks
 
-        networks = build_networks(unpack_weights(packed), card, buckets)
+        networks = build_networks(packed, card, buckets)
         self.card, self.name = card, str(card["name"])
         self.coder = SampleCoder(packed, card, networks.order, networks)
         self.model = networks.model

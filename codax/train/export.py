@@ -10,23 +10,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from codax.codecs.families import family
-from codax.entropy.tables import (
-    bank_tables,
-    grid_tables,
-    pack_tables,
-    scale_tables,
-    static_tables,
-)
+from codax.coding.trees import abstract_model, fill_model
 from codax.errors import ModelError
+from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.zoo.weights import (
-    BANK,
     digest,
     of_networks,
-    pack_weights,
     read_checkpoint,
     weights_hash,
     write_checkpoint,
@@ -42,14 +36,9 @@ __all__ = [
 ]
 
 Arrays = Mapping[str, np.ndarray]
-SHAPES = {
-    "prior/shape": ("scales", scale_tables),
-    "prior/grid_shape": ("grid", grid_tables),
-}
-"""By the path of a density that tables share: their name, and what makes them."""
 
 
-def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
+def pack_codec(arrays: Arrays, config: TrainConfig) -> dict[str, np.ndarray]:
     """Stored weights and tables of `ema/...` and `fixed/...` arrays.
 
     Raises:
@@ -60,22 +49,8 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
         for path, value in arrays.items()
         if path.startswith(("ema/", "fixed/"))
     }
-    bank = plain.pop(BANK, None)
-    packed = pack_weights(plain)
-    if bank is not None:
-        packed |= pack_tables("bank", bank_tables(bank))
-    for path, (name, tables) in SHAPES.items():
-        if f"{path}/weight" in plain:
-            logit = float(plain[f"{path}/weight"])
-            spread = float(np.exp(plain[f"{path}/spread"]))
-            packed |= pack_tables(name, tables(1 / (1 + np.exp(-logit)), spread))
-    for path in plain:
-        if path.endswith("_density/logits"):
-            base = path.removesuffix("logits")
-            name = base.split("/")[1].removesuffix("_density")
-            parts = [plain[base + part] for part in ("logits", "loc", "log_scale")]
-            packed |= pack_tables(name, static_tables(*parts))
-    return packed
+    graph, shapes = abstract_model(family(config.codec).networks, config.model)
+    return pack_model(nnx.merge(graph, fill_model(shapes, plain)))
 
 
 def make_card(
@@ -110,7 +85,7 @@ def codec_of(arrays: Arrays, config: TrainConfig, **options: Any) -> Codec:
     Raises:
         ModelError: the weights break a bound.
     """
-    packed = pack_codec(arrays)
+    packed = pack_codec(arrays, config)
     return Codec(packed, make_card(packed, config), **options)
 
 
@@ -140,7 +115,7 @@ def export_weights(
     Raises:
         ModelError: the weights break a bound, or there is nothing to share.
     """
-    packed = pack_codec(arrays)
+    packed = pack_codec(arrays, config)
     card = {**make_card(packed, config, version=version), **(facts or {})}
     codec = Codec(packed, card)
     card["kmac_per_pixel"] = count_kmac(codec)

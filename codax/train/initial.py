@@ -19,10 +19,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from codax.coding.trees import flatten, unflatten_like
+from codax.coding.trees import flatten, metadata, unflatten_like
 from codax.errors import ModelError
+from codax.face.building import unpack_checkpoint
 from codax.train.state import COUNTERS, load_trunk
-from codax.zoo.weights import read_checkpoint, unpack_weights
+from codax.transforms.layers import Growth
+from codax.zoo.weights import read_checkpoint
 
 __all__ = ["join_initial", "load_initial", "with_frozen", "write_hours"]
 
@@ -30,18 +32,10 @@ TRANSFORMS = ("g_a", "g_s")
 """What weights must have to be started from."""
 LINEAR = "ema/g_a/klt"
 """The linear analysis: whether the latents are the same."""
-FEATURES = "ema/prior/hyper/quality"
-"""Its last axis is what an adaptor reads before it reads latents."""
 HOURS = "hours/"
 """Begins the names of hours by kind of machine, which are no weights."""
-OF_RATES = tuple(
-    f"fixed/prior/domain/{n}" for n in ("see_factor", "mean_factor", "index_offset")
-)
-"""Constants that follow from lambda at the two ends of quality, which may be others."""
-FOLDED_IN = ("g_a/down", "h_a/down1", "h_a/down2")
-"""Layers that read 2x2 cells folded into channels."""
-FOLDED_OUT = ("g_s/up", "prior/hyper/up1", "prior/hyper/up2")
-"""Layers whose channels are four parts; of the transforms `widen` too."""
+PLAIN = Growth(reads=False)
+"""How variables grow that say nothing."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -65,7 +59,7 @@ def load_initial(path: Path) -> Arrays:
         return load_trunk(path)
     packed, card = read_checkpoint(path)
     # A checkpoint does not say which arrays are constants: each may be asked for.
-    weights = unpack_weights(packed).items()
+    weights = unpack_checkpoint(packed, card).items()
     found = {f"{kind}/{name}": v for kind in ("ema", "fixed") for name, v in weights}
     hours = card.get("hours", {})
     counters = {
@@ -137,6 +131,7 @@ def join_initial(
     """
     tree = {"ema": state["ema"], "fixed": state["fixed"]}
     own = flatten(tree)
+    growth = _said(tree, "growth")
     growing: tuple[str, ...] = TRANSFORMS
     if _prior(own) == _prior(initial):
         growing += ("h_a", "prior")
@@ -155,13 +150,12 @@ def join_initial(
         name
         for name, value in own.items()
         if name in known and name.split("/")[1] in growing
-        if _may_grow(name, known[name].shape, value.shape)
+        if _may_grow(name, known[name].shape, value.shape, growth.get(name, PLAIN))
     ]
     if wider and _shape(own, LINEAR) == _shape(initial, LINEAR):
         say(f"{len(wider)} arrays get more channels; what was there does not read them")
-        features = (_shape(initial, FEATURES) or (0,))[-1]
         for name in wider:
-            known[name] = _grown(name, known[name], own[name], features)
+            known[name] = _grown(known[name], own[name], growth.get(name, PLAIN))
     part = {name: _part(name) for name in own}
     fresh = {
         part[name]
@@ -170,10 +164,11 @@ def join_initial(
     } - set(TRANSFORMS)
     for name in sorted(fresh):
         say(f"{name} is not in the weights to start from, or differs: it starts afresh")
+    of_rates = _said(tree, "of_rates")
     kept = {
         name: value
         for name, value in own.items()
-        if part[name] in fresh or name in OF_RATES
+        if part[name] in fresh or of_rates.get(name, False)
     }
     joined = unflatten_like(tree, {**known, **kept})
     counters = {
@@ -188,48 +183,41 @@ def _shape(arrays: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
     return arrays[name].shape if name in arrays else ()
 
 
-def _may_grow(name: str, small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+def _said(tree: Mapping[str, Any], word: str) -> dict[str, Any]:
+    """What variables say of themselves, by the path of their arrays here."""
+    return {
+        f"{kind}/{path}": value
+        for kind, part in tree.items()
+        for path, value in metadata(part, word).items()
+    }
+
+
+def _may_grow(
+    name: str, small: tuple[int, ...], large: tuple[int, ...], growth: Growth
+) -> bool:
     """Whether an array has more channels here, and all else is the same."""
     if not name.startswith("ema/") or small == large or len(small) != len(large):
         return False
-    axes = _channel_axes(name, len(small))
+    axes = (-2, -1) if growth.reads else (-1,)
     return all(
         before == after or (i in axes and before < after)
         for i, before, after in zip(range(-len(small), 0), small, large, strict=True)
     )
 
 
-def _channel_axes(name: str, dimensions: int) -> tuple[int, ...]:
-    """Axes of channels: in and out of a layer; the last of all else."""
-    layer = name.endswith("/kernel") and "/spatial/" not in name
-    return (-2, -1) if layer and dimensions > 1 else (-1,)
-
-
-def _grown(
-    name: str, small: np.ndarray, large: np.ndarray, features: int
-) -> np.ndarray:
+def _grown(small: np.ndarray, large: np.ndarray, growth: Growth) -> np.ndarray:
     """A fresh array with a smaller one in it, whose channels read no other."""
-    layer = name.removeprefix("ema/").rpartition("/")[0]
-    axes = _channel_axes(name, small.ndim)
-    out = _places(small.shape[-1], large.shape[-1], _parts_out(layer))
+    out = _places(small.shape[-1], large.shape[-1], growth.parts_out)
     grown = np.array(large)
-    if len(axes) == 1:
+    if not growth.reads:
         grown[..., out] = small
         return grown
-    rows, wide = small.shape[-2], large.shape[-2]
-    if layer.startswith("prior/adaptor"):
-        latents = np.arange(wide - (rows - features), wide)
-        inside = np.concatenate([np.arange(features), latents])
-    else:
-        inside = _places(rows, wide, 4 if layer in FOLDED_IN else 1)
+    rows, wide, kept = small.shape[-2], large.shape[-2], growth.kept_in
+    features = _places(rows - kept, wide - kept, growth.parts_in)
+    inside = np.concatenate([features, np.arange(wide - kept, wide)])
     grown[..., out] = 0.0
     grown[..., inside[:, None], out] = small
     return grown
-
-
-def _parts_out(layer: str) -> int:
-    widens = layer.endswith("/widen") and not layer.startswith("prior/")
-    return 4 if widens or layer in FOLDED_OUT else 1
 
 
 def _places(small: int, large: int, parts: int) -> np.ndarray:

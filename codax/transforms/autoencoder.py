@@ -188,7 +188,7 @@ class Analysis(nnx.Module):
         self.enter = Dense(192, widths.fine, rngs=rngs)
         self.fine = _Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
         self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
-        self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs)
+        self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs, parts_in=4)
         self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
         ratio = _anchor_gains(widths.rates)
         self.coarse_quality = nnx.Param(
@@ -240,7 +240,7 @@ class Synthesis(nnx.Module):
         self.enter = Dense(widths.latents, widths.coarse, rngs=rngs)
         self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
         self.coarse_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.coarse)))
-        self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs)
+        self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs, parts_out=4)
         self.feed = Dense(192, widths.fine, rngs=rngs)
         self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
         ratio = 1.0 / _anchor_gains(widths.rates)
@@ -292,9 +292,9 @@ class HyperAnalysis(nnx.Module):
         latents, self.rates = widths.latents, widths.rates
         self.std = Fixed(jnp.ones((latents,)))
         self.enter = Dense(latents, channels, rngs=rngs)
-        self.down1 = Dense(4 * channels, channels, rngs=rngs)
+        self.down1 = Dense(4 * channels, channels, rngs=rngs, parts_in=4)
         self.block = Block(channels, rngs=rngs)
-        self.down2 = Dense(4 * channels, side, rngs=rngs)
+        self.down2 = Dense(4 * channels, side, rngs=rngs, parts_in=4)
         self.scale = nnx.Param(jnp.ones((QUALITY_ANCHORS, side)))
 
     def __call__(self, y: jax.Array, quality: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ shifted multiply-adds: on XLA's CPU a grouped convolution is thirty times slower
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -18,6 +19,7 @@ __all__ = [
     "Dense",
     "Depthwise",
     "Fixed",
+    "Growth",
     "depth_to_space",
     "depthwise3x3",
     "grid_mask",
@@ -31,6 +33,26 @@ PRECISION = "jax_default_matmul_precision"
 
 class Fixed(nnx.Variable):
     """A stored constant that is not trained (normalisers, shifts, multipliers)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """How a variable grows when its network gets more channels.
+
+    Variables say it as `growth`. Those that say nothing have channels in their last
+    axis, in one part.
+
+    Attributes:
+        reads: whether the axis before the last is what the layer reads.
+        parts_in: equal parts of what it reads, such as 4 of a folded 2x2 cell.
+        parts_out: equal parts of what it gives.
+        kept_in: so many inputs at the end that are not features and do not grow.
+    """
+
+    reads: bool = True
+    parts_in: int = 1
+    parts_out: int = 1
+    kept_in: int = 0
 
 
 def space_to_depth(x: jax.Array, size: int) -> jax.Array:
@@ -181,13 +203,33 @@ depthwise3x3.defvjp(_depthwise_forward, _depthwise_backward)
 class Dense(nnx.Module):
     """A 1x1 layer: float32[... in] -> float32[... out]."""
 
-    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, gain: float = 1.0):
-        """Makes the layer with normal weights of scale gain / sqrt(in), zero bias."""
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        rngs: nnx.Rngs,
+        gain: float = 1.0,
+        parts_in: int = 1,
+        parts_out: int = 1,
+    ):
+        """Makes the layer with normal weights of scale gain / sqrt(in), zero bias.
+
+        Args:
+            inputs: channels in.
+            outputs: channels out.
+            rngs: random streams, `params` is used.
+            gain: factor on the initial scale.
+            parts_in: equal parts of the inputs, see `Growth`.
+            parts_out: the same of the outputs.
+        """
         scale = gain / np.sqrt(inputs)
-        self.kernel = nnx.Param(
-            jax.random.normal(rngs.params(), (inputs, outputs)) * scale
+        kernel = jax.random.normal(rngs.params(), (inputs, outputs)) * scale
+        growth = Growth(parts_in=parts_in, parts_out=parts_out)
+        self.kernel = nnx.Param(kernel, growth=growth)
+        self.bias = nnx.Param(
+            jnp.zeros((outputs,)), growth=replace(growth, reads=False)
         )
-        self.bias = nnx.Param(jnp.zeros((outputs,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the layer."""
@@ -222,7 +264,7 @@ class Block(nnx.Module):
         self.enter = Dense(channels, channels, rngs=rngs)
         self.spatial = Depthwise(channels, rngs=rngs)
         self.leave = Dense(channels, channels, rngs=rngs, gain=0.3)
-        self.widen = Dense(channels, 4 * channels, rngs=rngs)
+        self.widen = Dense(channels, 4 * channels, rngs=rngs, parts_out=4)
         self.narrow = Dense(channels, channels, rngs=rngs, gain=0.3)
 
     def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:

@@ -4,8 +4,8 @@ A checkpoint is a folder with `card.json`, `order.json` (the coding order) and
 `weights.safetensors.xz`, a flat map `path -> array`; without the `.xz` it is read as
 well. Paths under `prior` are the exact
 path: kernels are int16 (shadow times 2**8), biases int32 (times 2**14), the quality
-embedding int16 (times 64); stored constants stay float32 and are dyadic. `tables/...`
-are the integer tables of the range coder.
+embedding int16 (times 64); stored constants stay float32 and are dyadic. Each variable
+says so itself, as `stored`. `tables/...` are the integer tables of the range coder.
 
 Codecs with the same transforms need them once: a card's `shared` names networks that
 lie in another folder beside this one, and their digest: `{"from": "quadtree-tiny-v2",
@@ -27,11 +27,10 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from codax.coding.order import Order
-from codax.entropy.units import BIAS_SCALE, KERNEL_SCALE, UNIT, WEIGHT_LIMIT
+from codax.entropy.units import STORED, WEIGHT_LIMIT
 from codax.errors import ModelError
 
 __all__ = [
-    "BANK",
     "digest",
     "of_networks",
     "pack_weights",
@@ -42,11 +41,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
-PLAIN = ("density", "shape", "domain", "bank")
-"""Parts of a prior that hold no layer: kept as float32."""
-
-BANK, BANK_TABLES = "prior/bank/frequencies", "tables/bank/frequencies"
-"""A bank's tables in a network and among the stored arrays."""
+DEFAULT, TABLES = "float16", "tables/"
 
 FILE, PLAIN_FILE = "weights.safetensors.xz", "weights.safetensors"
 ORDER_FILE = "order.json"
@@ -59,55 +54,61 @@ PACKING = [
 Arrays = dict[str, np.ndarray]
 
 
-def _kind(path: str) -> tuple[Any, float]:
-    """Stored type and factor of an array."""
-    if not path.startswith("prior/"):
-        return np.float16, 1.0
-    if any(word in path for word in PLAIN):
-        return np.float32, 1.0
-    if "/kernel" in path:
-        return np.int16, KERNEL_SCALE
-    if "/bias" in path:
-        return np.int32, BIAS_SCALE
-    return np.int16, float(UNIT)
-
-
-def pack_weights(arrays: Arrays) -> Arrays:
+def pack_weights(arrays: Mapping[str, np.ndarray], stored: Mapping[str, str]) -> Arrays:
     """Turns trained weights into their stored form.
+
+    Args:
+        arrays: float32 by path.
+        stored: by path, a word of `codax.entropy.units.STORED`, or the path of tables
+            that hold the array; float16 for those that it lacks.
 
     Raises:
         ModelError: a value is not finite or beyond its type.
     """
     packed = {}
     for path, value in arrays.items():
-        kind, factor = _kind(path)
+        word = stored.get(path, DEFAULT)
+        if word.startswith(TABLES):
+            continue
+        name, factor = STORED[word]
+        kind = np.dtype(name)
         scaled = np.asarray(value, np.float64) * factor
         if not np.all(np.isfinite(scaled)):
             raise ModelError(f"weights: {path} is not finite")
-        if np.issubdtype(kind, np.integer):
+        if kind.kind == "i":
             scaled = np.round(scaled)
-            if "/kernel" in path:
+            if word == "kernel":
                 scaled = np.clip(scaled, -WEIGHT_LIMIT, WEIGHT_LIMIT)
         with np.errstate(over="ignore"):
-            stored = scaled.astype(kind)
-        if not np.allclose(stored.astype(np.float64), scaled, rtol=2e-3, atol=1e-4):
-            raise ModelError(f"weights: {path} exceeds the range of {kind.__name__}")
-        packed[path] = stored
+            found = scaled.astype(kind)
+        if not np.allclose(found.astype(np.float64), scaled, rtol=2e-3, atol=1e-4):
+            raise ModelError(f"weights: {path} exceeds the range of {kind}")
+        packed[path] = found
     return packed
 
 
-def unpack_weights(packed: Arrays) -> Arrays:
+def unpack_weights(
+    packed: Mapping[str, np.ndarray], stored: Mapping[str, str]
+) -> Arrays:
     """The float32 shadows of stored weights; integers survive exactly.
 
-    The tables of a bank are part of its network, and stored once, as tables.
+    Args:
+        packed: stored arrays.
+        stored: as `pack_weights` had it.
+
+    Raises:
+        ModelError: tables that hold an array are missing.
     """
-    found = {
-        path: (value.astype(np.float64) / _kind(path)[1]).astype(np.float32)
-        for path, value in packed.items()
-        if not path.startswith("tables/")
-    }
-    if BANK_TABLES in packed:
-        found[BANK] = packed[BANK_TABLES].astype(np.float32)
+    found = {}
+    for path, value in packed.items():
+        if not path.startswith(TABLES):
+            factor = STORED[stored.get(path, DEFAULT)][1]
+            found[path] = (value.astype(np.float64) / factor).astype(np.float32)
+    for path, word in stored.items():
+        if word.startswith(TABLES):
+            if word not in packed:
+                raise ModelError(f"weights: {word} is missing")
+            found[path] = packed[word].astype(np.float32)
     return found
 
 

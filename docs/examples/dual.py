@@ -113,7 +113,9 @@ class DualPrior(HyperPrior):
         m, f, make = self.latents, config.features, head(rngs)
         self.trunk = ExactTrunk(1, f, config.hidden, rngs=rngs)
         for k in range(2):
-            setattr(self, f"adaptor{k}", ExactDense(f + k * m, f, rngs=rngs))
+            setattr(
+                self, f"adaptor{k}", ExactDense(f + k * m, f, rngs=rngs, kept_in=k * m)
+            )
             setattr(self, f"mean{k}", make(f, m, shift=4))
             setattr(self, f"scale{k}", make(f, m, shift=8))
 
