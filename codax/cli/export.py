@@ -109,9 +109,10 @@ def run(args: argparse.Namespace) -> int:
     if args.default:
         set_default(target, codec.name)
     error = codec.card["estimate_error"]
+    differences = ", ".join(f"{100 * d:+.2f} % at {q}" for q, d in error.items())
     report.result(
-        f"{target / codec.name} written, estimate within "
-        f"{100 * error:.2f} % + 64 bytes of files",
+        f"{target / codec.name} written; files against the estimate of training: "
+        f"{differences}",
         {"output": str(target / codec.name), "estimate_error": error},
     )
     return 0

@@ -116,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     from codax.train.folders import run_pictures
     from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
+    from codax.train.record import write_data
     from codax.train.watch import Watcher
 
     load_codec_file(args)
@@ -135,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         for name in _RUN_FILES:
             (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
+    if not args.resume:
+        write_data(folder, training, held_out)
     with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
         file.write(_command(args) + "\n")
 

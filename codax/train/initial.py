@@ -22,18 +22,17 @@ import numpy as np
 from codax.coding.trees import flatten, metadata, unflatten_like
 from codax.errors import ModelError
 from codax.face.building import unpack_checkpoint
+from codax.train.record import CHAIN, HOURS, chain_of
 from codax.train.state import COUNTERS, load_trunk
 from codax.transforms.layers import Growth
 from codax.zoo.weights import read_checkpoint
 
-__all__ = ["join_initial", "load_initial", "with_frozen", "write_hours"]
+__all__ = ["join_initial", "load_initial", "with_frozen"]
 
 TRANSFORMS = ("g_a", "g_s")
 """What weights must have to be started from."""
 LINEAR = "ema/g_a/klt"
 """The linear analysis: whether the latents are the same."""
-HOURS = "hours/"
-"""Begins the names of hours by kind of machine, which are no weights."""
 PLAIN = Growth(reads=False)
 """How variables grow that say nothing."""
 
@@ -50,7 +49,7 @@ def load_initial(path: Path) -> Arrays:
     Returns:
         `ema/...` and `fixed/...` arrays, and the counters where the file or the card
         has them: a run that goes on draws other crops, and its card counts all hours.
-        Of a card, `hours/...` by kind of machine, too.
+        Of a card, `hours/...` by kind of machine and the `chain` (text), too.
 
     Raises:
         ModelError: the file or folder cannot be used.
@@ -67,6 +66,7 @@ def load_initial(path: Path) -> Arrays:
         "seconds": 3600 * sum(hours.values()),
         "pixels": card.get("megapixels", 0),
     } | {HOURS + machine: value for machine, value in hours.items()}
+    counters[CHAIN] = json.dumps(chain_of(card))
     return found | {name: np.asarray(value) for name, value in counters.items()}
 
 
@@ -94,16 +94,6 @@ def with_frozen(
             raise ModelError(f"{network} is not in the weights to take it from")
     rest = {name: v for name, v in initial.items() if not _is_under(name, networks)}
     return rest | {name: v for name, v in other.items() if _is_under(name, networks)}
-
-
-def write_hours(run: Path, initial: Mapping[str, np.ndarray]) -> None:
-    """Writes what a run's weights had before it, for its card: `before.json`."""
-    hours = {
-        name.removeprefix(HOURS): float(value)
-        for name, value in initial.items()
-        if name.startswith(HOURS)
-    }
-    (run / "before.json").write_text(json.dumps(hours) + "\n")
 
 
 def join_initial(

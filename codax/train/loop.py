@@ -6,7 +6,8 @@ trunk's weights the rate falls to zero on larger crops, and its averaged weights
 what ships. Re-warming an annealed run would lose what annealing won.
 
     run/config.json   the configuration
-    run/before.json   hours of the weights it began with, by kind of machine
+    run/before.json   hours and chain of the weights it began with
+    run/environments.json  code and packages of its sessions
     run/log.jsonl     a line for each report
     run/trunk.npz     the trunk's full state (weights, average, optimiser, step)
     run/branch.npz    the branch's full state while it runs
@@ -38,7 +39,8 @@ from codax.coding.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
-from codax.train.initial import join_initial, write_hours
+from codax.train.initial import join_initial
+from codax.train.record import write_before, write_environment
 from codax.train.schedule import Box
 from codax.train.soap import refresh_bases
 from codax.train.start import sample_crops, start_networks
@@ -137,7 +139,8 @@ def train(
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.json").write_text(config.to_json())
         if not resume:
-            write_hours(run, initial or {})
+            write_before(run, initial or {})
+        write_environment(run)
         state = trainer.place_state(state)
         box = Box(config, minutes, steps, _first_step(state), branch)
         runner = _Runner(trainer, run, box, say, watch, stop)

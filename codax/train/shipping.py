@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import lzma
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +17,19 @@ from codax.errors import ConfigError
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
+from codax.train.record import read_record
 from codax.train.state import large_layer, load_state
 
 __all__ = ["export_run", "next_version", "rounded_layers", "run_facts", "set_default"]
 
-CHECKED = (0.2, 0.5, 0.8)
+CHECKED = (0.1, 0.4, 0.7, 1.0)
 """Where, on the way from the lowest quality to the highest, the estimate is compared
 with files."""
 LEAST_WEIGHT = 1e-6
 LAYER_BITS, LINEAR_BITS = 7, 11
 """Beside the sign, of the largest weight of an output."""
+LOG = "log.jsonl.xz"
+"""The log of the run, beside the weights."""
 LICENCE = "Apache-2.0; for the training pictures' terms see ATTRIBUTION.md"
 
 
@@ -70,14 +74,17 @@ def export_run(
     check_halos(codec.model.prior)
     low, high = (2 * end for end in codec.coder.qualities)
     checked = sorted({round(low + share * (high - low)) for share in CHECKED})
-    worst = max(check_estimate(codec, list(pictures), q) for q in checked)
+    differences = {q: check_estimate(codec, list(pictures), q) for q in checked}
     facts = run_facts(run, config) | {
-        "estimate_error": round(worst, 5),
+        "estimate_error": {f"{q / 2:g}": round(d, 5) for q, d in differences.items()},
         "previous": _previous(folder, config, version),
     }
-    return export_weights(
+    found = export_weights(
         arrays, config, folder, version=version, facts=facts, share=share
     )
+    log = lzma.compress((run / "log.jsonl").read_bytes(), preset=9)
+    (folder / found.name / LOG).write_bytes(log)
+    return found
 
 
 def rounded_layers(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,16 +117,17 @@ def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:
     """What a card says of the training.
 
     Args:
-        run: the run's folder, with `log.jsonl`, and `before.json` if it began with
-            weights.
+        run: the run's folder, with `log.jsonl` and what it recorded
+            (`codax.train.record`).
         config: its configuration.
 
     Returns:
-        Hours by kind of machine, megapixels, steps, seed, training configuration, data,
-        licence, attribution and the commands.
+        Hours by kind of machine, megapixels, steps, seed, training configuration, data
+        and digests of it, licence, attribution, the commands, code and packages, and
+        the chain of runs behind the weights that it began with.
     """
-    before = run / "before.json"
-    hours = json.loads(before.read_text()) if before.is_file() else {}
+    record = read_record(run)
+    hours = record.pop("hours")
     last = {"seconds": 3600 * sum(hours.values()), "megapixels": 0.0, "step": 0}
     for text in (run / "log.jsonl").read_text().splitlines():
         line = json.loads(text)
@@ -140,7 +148,7 @@ def run_facts(run: Path, config: TrainConfig) -> dict[str, Any]:
         "licence": LICENCE,
         "attribution": "ATTRIBUTION.md",
         "command": commands.read_text().splitlines() if commands.is_file() else [],
-    }
+    } | record
 
 
 def next_version(folder: Path, stem: str) -> int:

@@ -1,0 +1,135 @@
+"""What a run records beside its weights, so that its card can tell all of it.
+
+run/before.json       of the weights it began with: hours by kind of machine, and the
+chain of runs that made them, back to nothing
+run/environments.json code and packages of each session of the run
+run/data.json         how many pictures, and digests of them and of those held out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codax.evaluation.summary import conditions
+
+__all__ = [
+    "CHAIN",
+    "HOURS",
+    "chain_of",
+    "digest_of",
+    "read_record",
+    "write_before",
+    "write_data",
+    "write_environment",
+]
+
+HOURS, CHAIN = "hours/", "chain"
+"""Names, among arrays to start from, of hours by kind of machine and of the chain."""
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow", "constriction")
+OF_A_LINK = (
+    "name",
+    "weights_hash",
+    "config",
+    "training",
+    "command",
+    "environments",
+    "data_digests",
+    "hours",
+    "megapixels",
+    "steps",
+)
+"""What a chain keeps of the card of weights that others began with."""
+
+
+def chain_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The chain of runs behind a checkpoint, the oldest first and itself last.
+
+    Args:
+        card: its card; older ones begin the chain, since they have none.
+    """
+    own = {name: card[name] for name in OF_A_LINK if name in card}
+    return [*card.get("chain", []), own]
+
+
+def write_before(run: Path, initial: Mapping[str, np.ndarray]) -> None:
+    """Writes what a run's weights had before it, for its card.
+
+    Args:
+        run: its folder.
+        initial: arrays to start from, see `codax.train.initial.load_initial`.
+    """
+    hours = {
+        name.removeprefix(HOURS): float(value)
+        for name, value in initial.items()
+        if name.startswith(HOURS)
+    }
+    chain = json.loads(str(initial[CHAIN])) if CHAIN in initial else []
+    _write(run / "before.json", {"hours": hours, "chain": chain})
+
+
+def write_environment(run: Path) -> None:
+    """Adds code and packages of this session, if they differ from the last one's."""
+    facts: dict[str, Any] = conditions("", "")
+    own = {name: facts[name] for name in ("codax", "commit", "python", "machine")}
+    own["packages"] = {name: _version(name) for name in PACKAGES}
+    known = _read(run / "environments.json", [])
+    if not known or known[-1] != own:
+        _write(run / "environments.json", [*known, own])
+
+
+def write_data(run: Path, training: Sequence[Path], held_out: Sequence[Path]) -> None:
+    """Writes digests of the pictures of a run."""
+    _write(
+        run / "data.json",
+        {"training": digest_of(training), "held_out": digest_of(held_out)},
+    )
+
+
+def digest_of(paths: Iterable[Path]) -> dict[str, Any]:
+    """How many files, and a digest of what is in them, whatever their names and order.
+
+    Returns:
+        `pictures` and `sha256`, the hash of the sorted hashes of the files.
+    """
+    found = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
+    return {"pictures": len(found), "sha256": whole}
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What a run recorded.
+
+    Returns:
+        `hours` and `chain` of the weights before it, its `environments`, and its
+        `data_digests` where they were written.
+    """
+    before = _read(run / "before.json", {})
+    found = {
+        "hours": before.get("hours", {}),
+        "chain": before.get("chain", []),
+        "environments": _read(run / "environments.json", []),
+    }
+    data = _read(run / "data.json", {})
+    return found | ({"data_digests": data} if data else {})
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else otherwise
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")
