@@ -120,6 +120,7 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
         (["--codecs", "jpeg", "--metrics", "vmaf"], "metric 'vmaf' is unknown"),
         (["--codecs", "jpeg", "--metrics", "psrn"], "did you mean psnr?"),
         (["--codecs", "jpeg", "--metrics", ","], "no metric"),
+        (["--codecs", "jpeg", "--metrics", "ssim"], "such as psnr"),
         (["--codecs", "jpeg", "--metrics", "none.py:x"], "there is no file none.py"),
         (["--codecs", "jpeg", "--bpp", "0"], "no rate"),
     ],
@@ -193,7 +194,7 @@ def test_evaluate_by_a_metric_of_ones_own(folder, tmp_path, capsys, mine):
     words += ["--keep-decoded", tmp_path / "kept"]
     assert run(*words) == 0
     captured = capsys.readouterr()
-    assert "distance what the two curves share, psnr 28 to 40 dB" in captured.out
+    assert "distance as far as both curves go, psnr 28 to 40 dB" in captured.out
     assert "large has no curve: large is not defined below 4000" in captured.err
     head = (report / "rows.csv").read_text().splitlines()[0]
     assert "psnr,ms_ssim,ssim,distance,large,encode_s" in head

@@ -3,7 +3,11 @@
 import io
 import json
 import math
+import re
+import sys
+import types
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,6 +349,58 @@ def test_an_installed_package_offers_metrics(tmp_path, monkeypatch):
         with pytest.raises(ConfigError, match=message) as error:
             find_metric(name)
         one_line(error)
+
+
+def block(words):
+    """The block of code in the documents that holds some words."""
+    text = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    (found,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.S) if words in b]
+    return found
+
+
+def test_the_documented_file_of_metrics_works(tmp_path):
+    (tmp_path / "mine.py").write_text(block("def edges"))
+    edges, error = find_metrics(
+        f"{tmp_path}/mine.py:{n}" for n in ("edges", "mean_error")
+    )
+    picture = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    other = picture // 2
+    assert edges(picture, picture) == pytest.approx(1)
+    assert edges(picture, other) < 1
+    assert (error(picture, picture), error.higher_is_better) == (0, False)
+    assert error(picture, other) > 0
+
+
+def test_the_documented_lpips_and_dists_are_metrics(tmp_path, monkeypatch):
+    """With stand-ins for PyTorch and the two packages, which need weights."""
+    calls = []
+
+    def network(**options):
+        return lambda a, b, **more: calls.append((options, more)) or 0.25
+
+    class Tensor(np.ndarray):
+        def permute(self, *axes):
+            return self.transpose(axes)
+
+        def float(self):
+            return self.astype(np.float32)
+
+    torch = types.ModuleType("torch")
+    torch.no_grad = lambda: lambda function: function
+    torch.tensor = lambda array: array.view(Tensor)
+    for name, entry in (("lpips", "LPIPS"), ("piq", "DISTS")):
+        module = types.ModuleType(name)
+        setattr(module, entry, network)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    (tmp_path / "learned_metrics.py").write_text(block("import lpips"))
+    names = ("lpips_metric", "dists_metric")
+    found = find_metrics(f"{tmp_path}/learned_metrics.py:{name}" for name in names)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    assert [metric(picture, picture) for metric in found] == [0.25, 0.25]
+    assert [metric.name for metric in found] == ["lpips", "dists"]
+    assert not any(metric.higher_is_better for metric in found)
+    assert calls == [({"net": "alex", "verbose": False}, {"normalize": True}), ({}, {})]
 
 
 def test_metrics_in_rows_are_those_of_the_table():

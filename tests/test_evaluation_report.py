@@ -153,7 +153,7 @@ def test_bd_rates_as_csv_and_latex(swept):
     assert abs(float(plain["psnr_percent"])) < 1e-9
 
     text = bd_latex([replace(s, name=f"{s.name}_1%") for s in summaries], "plain")
-    assert "over 28 to 40 dB; MS-SSIM over 11 to 21 dB" in text.splitlines()[0]
+    assert "PSNR 28 to 40 dB; MS-SSIM 11 to 21 dB" in text.splitlines()[0]
     assert "codec & PSNR & MS-SSIM \\\\" in text
     assert f"reduced\\_1\\% & ${rate.percent:+.1f}$ ({rate.part}) &" in text
     nothing = [replace(summaries[0], bd={})]
@@ -213,7 +213,7 @@ def test_a_metric_of_ones_own_stands_on_the_page_and_in_the_plots(swept, tmp_pat
         bpp=1,
     )
     text = (tmp_path / "page.html").read_text()
-    assert "Mean error what the two curves share; PSNR 28 to 40 dB" in text
+    assert "Mean error as far as both curves go; PSNR 28 to 40 dB" in text
     assert "own BD-rates by Mean error" in text
     assert "Mean error: in levels." in text
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])

@@ -107,6 +107,11 @@ def run(args: argparse.Namespace) -> int:
     if not names:
         raise UsageError("--codecs names no codec; try --codecs jpeg,webp")
     metrics = chosen_metrics(args)
+    if not any(metric.compared for metric in metrics):
+        raise UsageError(
+            f"--metrics {args.metrics}: codecs are not compared by it; add one that "
+            "they are compared by, such as psnr"
+        )
     references = _names(args.published)
     anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
     _check_curves([anchor] if anchor not in names else [], references)

@@ -92,7 +92,7 @@ def bd_latex(summaries: Sequence[CodecSummary], anchor: str) -> str:
     A figure that rests on a part of the interval only has that part behind it.
     """
     metrics = summaries[0].metrics if summaries else ()
-    spans = "; ".join(f"{metric.label} over {metric.span}" for metric in metrics)
+    spans = "; ".join(f"{metric.label} {metric.span}" for metric in metrics)
     heads = ["codec", *(_escaped(metric.label) for metric in metrics)]
     lines = [
         f"% BD-rate in percent against {anchor}: {METHOD}; {spans}.",

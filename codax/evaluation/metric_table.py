@@ -142,7 +142,7 @@ class Metric:
     def span(self) -> str:
         """The interval of BD-rates in words, such as "28 to 40 dB"."""
         if self.interval is None:
-            return "what the two curves share"
+            return "as far as both curves go"
         low, high = self.interval
         return self.with_unit(f"{low:g} to {high:g}")
 
