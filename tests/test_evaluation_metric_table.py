@@ -209,7 +209,7 @@ def test_a_function_without_a_number_ends_the_sweep(folder, tmp_path, found, mes
 
 def test_a_function_that_raises_ends_the_sweep_in_one_line(folder, tmp_path):
     def broken(reference, decoded):
-        return 1 / 0
+        raise ZeroDivisionError("in\ntwo lines")
 
     with pytest.raises(ConfigError, match="failed with ZeroDivisionError") as error:
         sweep(

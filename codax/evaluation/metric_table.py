@@ -21,7 +21,14 @@ from codax.evaluation.metrics import ms_ssim, ms_ssim_db, psnr, ssim
 from codax.evaluation.ssimulacra2 import ssimulacra2
 from codax.transforms.ssim_constants import MIN_SIDE, WINDOW
 
-__all__ = ["DEFAULT_METRICS", "METRICS", "Metric", "MetricFunction", "metrics_in"]
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "Metric",
+    "MetricFunction",
+    "in_one_line",
+    "metrics_in",
+]
 
 MetricFunction = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Any]
 
@@ -113,7 +120,7 @@ class Metric:
             raise
         except Exception as error:
             raise ConfigError(
-                f"metric {self.name} failed with {type(error).__name__}: {error}"
+                f"metric {self.name} failed with {in_one_line(error)}"
             ) from error
         try:
             # A text is no number, even one that float() would read.
@@ -177,6 +184,11 @@ class Metric:
         if self.scale is None:
             return self.with_unit(number)
         return f"{number} ({self.with_unit(f'{self.on_scale(value):.2f}')})"
+
+
+def in_one_line(error: BaseException) -> str:
+    """The kind of an exception that is not ours, and its text without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _ms_ssim_decibels(value: float) -> float:

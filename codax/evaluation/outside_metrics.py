@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from codax.errors import ConfigError
-from codax.evaluation.metric_table import METRICS, Metric
+from codax.evaluation.metric_table import METRICS, Metric, in_one_line
 
 __all__ = ["ENTRY_POINTS", "find_metric", "find_metrics"]
 
@@ -84,7 +84,12 @@ def _of_file(text: str, files: dict[Path, ModuleType]) -> Metric:
         raise ConfigError(f"metric {text}: there is no file {path}")
     module = files.get(path) or files.setdefault(path, _module(path))
     if name not in vars(module):
-        hint = _nearest(name, [n for n in vars(module) if not n.startswith("_")])
+        usable = [
+            known
+            for known, thing in vars(module).items()
+            if isinstance(thing, Metric) or callable(thing)
+        ]
+        hint = _nearest(name, usable)
         raise ConfigError(f"metric {text}: {path} defines no {name}{hint}")
     # The text of the file is the version: changed code shall not leave old values.
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -104,7 +109,7 @@ def _module(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         raise ConfigError(
-            f"metric file {path} failed with {type(error).__name__}: {error}"
+            f"metric file {path} failed with {in_one_line(error)}"
         ) from error
     return module
 
@@ -120,9 +125,7 @@ def _of_package(name: str) -> Metric:
     try:
         thing = point.load()
     except Exception as error:
-        raise ConfigError(
-            f"metric {where} failed with {type(error).__name__}: {error}"
-        ) from error
+        raise ConfigError(f"metric {where} failed with {in_one_line(error)}") from error
     version = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     return _made(thing, name, version=version, where=where)
 
@@ -145,5 +148,5 @@ def _known() -> str:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), 1, cutoff=0.4)
+    near = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean {near[0]}?" if near else ""
