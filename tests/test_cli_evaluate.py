@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import codax.cli
+from codax.evaluation.metric_table import METRICS
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def test_evaluate_writes_a_report_and_goes_on(folder, tmp_path, capsys):
     assert "BD-rate against jpeg" in out
     assert "webp" in out
     names = {path.name for path in report.iterdir()}
-    assert names == {"report.html", "rows.csv", "rows.jsonl", "run.json", "plots"}
+    tables = {"rows.csv", "rows.jsonl", "bd.csv", "bd.tex"}
+    assert names == {"report.html", "run.json", "plots", *tables}
     before = (report / "rows.jsonl").read_text()
     assert run(*words, "--metrics", "psnr", "--pictures", 0, "--json") == 0
     assert (report / "rows.jsonl").read_text() == before
@@ -115,7 +117,11 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
         (["--codecs", "jpeg", "--qualities", "50"], "at least 4"),
         (["--codecs", "jpeg", "--qualities", "1,2,3,400"], "0..100"),
         (["--codecs", "jpeg", "--anchor", "compressai/vtn"], "did you mean"),
-        (["--codecs", "jpeg", "--metrics", "vmaf"], "expected some of"),
+        (["--codecs", "jpeg", "--metrics", "vmaf"], "metric 'vmaf' is unknown"),
+        (["--codecs", "jpeg", "--metrics", "psrn"], "did you mean psnr?"),
+        (["--codecs", "jpeg", "--metrics", ","], "no metric"),
+        (["--codecs", "jpeg", "--metrics", "ssim"], "such as psnr"),
+        (["--codecs", "jpeg", "--metrics", "none.py:x"], "there is no file none.py"),
         (["--codecs", "jpeg", "--bpp", "0"], "no rate"),
     ],
 )
@@ -152,6 +158,95 @@ def test_compare_prints_metrics_and_writes_the_difference(folder, tmp_path, caps
     assert values["largest_difference"] == 0
     with Image.open(tmp_path / "d.png") as difference:
         assert difference.getextrema() == ((128, 128),) * 3
+
+
+METRIC = """
+import numpy as np
+from codax.evaluation.metric_table import Metric
+
+def score(reference, decoded):
+    return -np.abs(reference.astype(float) - decoded).mean()
+
+distance = Metric(
+    name="distance",
+    function=lambda a, b: -score(a, b),
+    higher_is_better=False,
+    scale=lambda value: value / 255,
+    smallest_side=10,
+)
+large = Metric(name="large", function=score, smallest_side=4000)
+
+def nothing(reference, decoded):
+    return float("nan")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "mine.py").write_text(METRIC)
+    return tmp_path / "mine.py"
+
+
+def test_evaluate_by_a_metric_of_ones_own(folder, tmp_path, capsys, mine):
+    report = tmp_path / "r"
+    words = ["evaluate", folder, "--codecs", "jpeg,webp", "-o", report]
+    words += ["--metrics", f"{mine}:distance,psnr,{mine}:large", "--pictures", 1]
+    words += ["--keep-decoded", tmp_path / "kept"]
+    assert run(*words) == 0
+    captured = capsys.readouterr()
+    assert "distance as far as both curves go, psnr 28 to 40 dB" in captured.out
+    assert "large has no curve: large is not defined below 4000" in captured.err
+    head = (report / "rows.csv").read_text().splitlines()[0]
+    assert "psnr,ms_ssim,ssim,distance,large,encode_s" in head
+    assert (report / "plots" / "rate_distance.svg").is_file()
+    assert (report / "bd.csv").read_text().count("\n") == 3
+    assert "webp & $" in (report / "bd.tex").read_text()
+    facts = json.loads((report / "run.json").read_text())["conditions"]
+    assert facts["metrics from outside"].startswith("distance (")
+    with Image.open(tmp_path / "kept" / "p1.png_webp_q45.png") as picture:
+        assert picture.size == (112, 96)
+
+
+def test_evaluate_by_a_metric_without_a_number_is_one_line(
+    folder, tmp_path, capsys, mine
+):
+    words = ["evaluate", folder, "--codecs", "jpeg", "-o", tmp_path / "r"]
+    assert run(*words, "--metrics", f"{mine}:nothing") == 1
+    err = capsys.readouterr().err
+    assert err == (
+        "codax: p0.png, jpeg at 5: metric nothing returned NaN; expected a number\n"
+    )
+
+
+def test_kept_pictures_may_not_lie_among_the_pictures(folder, tmp_path, capsys):
+    words = ["evaluate", folder, "--codecs", "jpeg", "-o", tmp_path / "r"]
+    assert run(*words, "--keep-decoded", folder / "kept") == 2
+    assert "name a folder elsewhere" in capsys.readouterr().err
+
+
+def test_compare_takes_metrics(folder, capsys, mine):
+    pair = [folder / "p0.png", folder / "p1.png"]
+    names = f"psnr,ssimulacra2,{mine}:distance"
+    assert run("compare", *pair, "--metrics", names) == 0
+    psnr, ssimulacra2, distance, _ = capsys.readouterr().out.splitlines()
+    assert psnr.split()[2] == "dB"
+    assert ssimulacra2.startswith("SSIMULACRA2 SSIMULACRA2 is not defined below 113")
+    assert distance.startswith("distance    ")
+    assert distance.endswith(")")
+    assert run("compare", *pair, "--metrics", names, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["distance_scaled"] == pytest.approx(values["distance"] / 255)
+    assert run("compare", *pair, "--metrics", f"{mine}:dist") == 2
+    assert "did you mean distance?" in capsys.readouterr().err
+    assert run("compare", *pair, "--metrics", f"{mine}:nothing") == 1
+    assert "returned NaN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_help_names_every_metric_of_the_table(command, capsys):
+    assert run(command, "--help") == 0
+    words = capsys.readouterr().out.replace(",", " ").replace("\n", " ").split()
+    assert set(METRICS) <= set(words)
 
 
 def test_compare_refuses_unequal_sizes_and_other_files(folder, tmp_path, capsys):

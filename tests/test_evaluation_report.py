@@ -1,16 +1,21 @@
 """Plots, summaries and the report page; the page also in a browser, where one is."""
 
+import csv
 import io
 import json
 import re
 import shutil
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from codax.errors import ConfigError
+from codax.errors import ConfigError, UnsupportedError
+from codax.evaluation.bd_tables import bd_csv, bd_frame, bd_latex, bd_rows
 from codax.evaluation.candidate import FileCodec
+from codax.evaluation.metric_table import Metric
 from codax.evaluation.plots import to_png
 from codax.evaluation.report import (
     draw_plots,
@@ -134,6 +139,87 @@ def test_summary_against_a_published_curve(swept):
     assert "psnr" in summary.bd
     with pytest.raises(ConfigError, match="unknown"):
         summarise(swept[1].rows, "nonsense")
+
+
+def test_bd_rates_as_csv_and_latex(swept):
+    summaries = summarise(swept[1].rows, "plain", ["psnr", "ms_ssim"])
+    plain, reduced = csv.DictReader(io.StringIO(bd_csv(summaries, "plain")))
+    rate = summaries[1].bd["psnr"]
+    assert (reduced["codec"], reduced["anchor"]) == ("reduced", "plain")
+    assert float(reduced["psnr_percent"]) == rate.percent
+    assert float(reduced["psnr_low"]) == rate.low
+    assert reduced["ms_ssim_spans"] == str(summaries[1].bd["ms_ssim"].spans)
+    assert float(reduced["single_percent"]) == summaries[1].by_picture.mean
+    assert abs(float(plain["psnr_percent"])) < 1e-9
+
+    text = bd_latex([replace(s, name=f"{s.name}_1%") for s in summaries], "plain")
+    assert "PSNR 28 to 40 dB; MS-SSIM 11 to 21 dB" in text.splitlines()[0]
+    assert "codec & PSNR & MS-SSIM \\\\" in text
+    assert f"reduced\\_1\\% & ${rate.percent:+.1f}$ ({rate.part}) &" in text
+    nothing = [replace(summaries[0], bd={})]
+    assert "plain & -- & -- \\\\" in bd_latex(nothing, "plain")
+    assert bd_rows(nothing, "plain")[0]["psnr_percent"] is None
+
+
+def test_bd_rates_as_a_frame(swept, monkeypatch):
+    summaries = summarise(swept[1].rows, "plain")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UnsupportedError, match="pip install pandas"):
+        bd_frame(summaries, "plain")
+    monkeypatch.undo()
+    pandas = pytest.importorskip("pandas")
+    frame = bd_frame(summaries, "plain")
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.index) == ["plain", "reduced"]
+    assert frame.loc["reduced", "psnr_percent"] == summaries[1].bd["psnr"].percent
+
+
+def test_a_metric_of_ones_own_stands_on_the_page_and_in_the_plots(swept, tmp_path):
+    folder = swept[0]
+    mine = Metric(
+        name="mine",
+        function=lambda a, b: np.abs(a.astype(float) - b).mean(),
+        higher_is_better=False,
+        label="Mean error",
+        digits=3,
+        note="in levels",
+    )
+    result = sweep(folder, CODECS, tmp_path / "rows.jsonl", metrics=[mine, "psnr"])
+    summaries = summarise(result.rows, "plain", result.metrics)
+    figures = draw_plots(summaries, "plain", ["compressai/vtm"])
+    assert set(figures) == {
+        "rate_mine", "rate_psnr", "bd_mine", "bd_psnr", "rate_time", "pictures",
+    }  # fmt: skip
+    assert figures["rate_mine"].axes[0].get_ylabel() == "Mean error, lower is better"
+    assert [line.get_label() for line in figures["rate_mine"].axes[0].lines] == [
+        "plain", "reduced",
+    ]  # fmt: skip
+    pictures, failures = shown_pictures(
+        folder, ["p0.png"], CODECS, result.rows, bpp=1.0, metrics=result.metrics
+    )
+    assert not failures
+    assert re.fullmatch(
+        r"Mean error \d\.\d{3}, PSNR \d\d\.\d\d dB",
+        pictures[0]["files"]["plain"]["text"],
+    )
+    write_report(
+        tmp_path / "page.html",
+        result=result,
+        summaries=summaries,
+        anchor="plain",
+        conditions={},
+        figures=figures,
+        pictures=pictures,
+        bpp=1,
+    )
+    text = (tmp_path / "page.html").read_text()
+    assert "Mean error as far as both curves go; PSNR 28 to 40 dB" in text
+    assert "own BD-rates by Mean error" in text
+    assert "Mean error: in levels." in text
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert [metric["label"] for metric in data["metrics"]] == ["Mean error", "PSNR"]
+    assert data["summary"][1]["mine"] == summaries[1].bd["mine"].percent
+    assert data["rows"][0]["mine"] == result.rows[0]["mine"]
 
 
 def test_conditions_name_commit_and_machine():

@@ -115,6 +115,33 @@ def test_added_rows_replace_their_codec_and_fill_its_card(tool, stored, monkeypa
     assert card["bpp"][0] == pytest.approx(0.055)
 
 
+def test_added_rows_may_have_other_metrics(tool, stored, monkeypatch):
+    report = stored / "report-zoo"
+    rows = [{**row, "ssimulacra2": 40.0 + row["psnr"]} for row in rows_of("new", 0.5)]
+    write_csv(rows, report / "rows.csv")
+    facts = json.loads((report / "run.json").read_text())["conditions"]
+    run = as_json(summarise(rows, "new"), "new", facts)
+    (report / "run.json").write_text(json.dumps(run))
+    tool.add_report(report, stored / "results" / "zoo")
+    kept, _ = tool.read_set(stored / "results" / "zoo")
+    found = {row["codec"]: row["ssimulacra2"] for row in kept}
+    assert found == {"new": 81.0, "jpeg": None, "mine-tiny-v1": None}
+    assert {row["decode_s"] for row in kept} == {0.125}
+    text = run_tool(tool, monkeypatch, stored)
+    assert "30 to 85 of SSIMULACRA2" in text
+    assert "### BD-rate by SSIMULACRA2" in text.split("## zoo")[1]
+    assert "| bpp | PSNR dB | MS-SSIM dB | SSIMULACRA2 |" in text
+
+
+def test_the_stored_results_make_the_page_that_is_there(tool, tmp_path, monkeypatch):
+    """Byte for byte: figures change by new rows only."""
+    root = TOOL.parents[1]
+    words = ["results.py", "-o", str(tmp_path / "R.md"), "--cards", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    tool.main()
+    assert (tmp_path / "R.md").read_bytes() == (root / "RESULTS.md").read_bytes()
+
+
 def test_rows_survive_storing(tool, stored):
     rows, run = tool.read_set(stored / "results" / "zoo")
     fresh = summarise(rows_of("jpeg", 1.0) + rows_of("mine-tiny-v1", 0.8), "jpeg")

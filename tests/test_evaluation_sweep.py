@@ -199,6 +199,32 @@ def test_csv_has_a_line_for_each_row(folder, tmp_path):
     assert float(table[3]["psnr"]) == result.rows[3]["psnr"]
 
 
+def test_decoded_pictures_are_kept_by_picture_codec_and_quality(folder, tmp_path):
+    (folder / "sub").mkdir()
+    photo(seed=3).save(folder / "sub" / "c.png")
+    kept, codec = tmp_path / "kept", png_codec(name="a/b")
+
+    def run(codec):
+        return sweep(
+            folder, [codec], tmp_path / "r", metrics=["psnr"], keep_decoded=kept
+        )
+
+    assert run(codec).measured == 12
+    names = {path.relative_to(kept).as_posix() for path in kept.rglob("*.*")}
+    assert len(names) == 12
+    assert {"a.png_a-b_q20.png", "sub/c.png_a-b_q90.png"} <= names
+    original = module.open_picture(folder / "sub" / "c.png")
+    with Image.open(kept / "sub" / "c.png_a-b_q60.png") as picture:
+        expected = codec.decode(codec.encode(original, 60))
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
+    # What is there stays; what is gone, or of other settings, is made again.
+    assert run(codec).measured == 0
+    (kept / "a.png_a-b_q20.png").unlink()
+    assert run(codec).measured == 1
+    assert run(png_codec(name="a/b", settings={"v": 2})).measured == 12
+    assert run(codec).measured == 12
+
+
 def test_progress_counts_to_the_end(folder, tmp_path):
     seen = []
     sweep(

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import lzma
 from pathlib import Path
 from typing import Any
 
 from codax.errors import CodaxError
-from codax.evaluation.bdrate import INTERVALS, METHOD, bd_rate
+from codax.evaluation.bdrate import METHOD, bd_rate
 from codax.evaluation.classical import CLASSICAL
 from codax.evaluation.curves import published
+from codax.evaluation.metric_table import METRICS, Metric
 from codax.evaluation.summary import CodecSummary, summarise
 from codax.zoo.cards import find_card, list_cards
 
@@ -74,12 +76,14 @@ def main() -> None:
         raise SystemExit(f"results.py: no {STORED} in the folders of {args.rows}")
     names = [name for name in FIRST_SETS if name in stored]
     names += sorted(stored.keys() - set(names))
-    parts = [_head()]
-    for name in names:
-        parts += _set_of(name, *read_set(stored[name]))
+    sets = {name: read_set(stored[name]) for name in names}
+    measured = _compared([row for rows, _ in sets.values() for row in rows])
+    parts = [_head(measured)]
+    for name, (rows, run) in sets.items():
+        parts += _set_of(name, rows, run)
     args.output.write_text("\n".join(parts) + "\n", encoding="utf-8")
     if "kodak" in stored:
-        write_cards(args.cards, read_set(stored["kodak"])[0])
+        write_cards(args.cards, sets["kodak"][0])
 
 
 def add_report(report: Path, folder: Path) -> None:
@@ -90,8 +94,10 @@ def add_report(report: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").is_file():
         old = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        stored = _read_table(folder)
-        lines += [line for line in stored[1:] if line.split(",")[1] not in names]
+        rows = [
+            r for r in csv.DictReader(_read_table(folder)) if r["codec"] not in names
+        ]
+        lines = _joined([*csv.DictReader(lines), *rows])
         fresh["codecs"] += [c for c in old["codecs"] if c["codec"] not in names]
         earlier = [old["conditions"]["command"], *old["conditions"].get("earlier", ())]
         mine = fresh["conditions"]["command"]
@@ -100,6 +106,18 @@ def add_report(report: Path, folder: Path) -> None:
     (folder / STORED).write_bytes(lzma.compress(table.encode(), preset=9))
     text = json.dumps(fresh, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _joined(rows: list[Row]) -> list[str]:
+    """The lines of one table of rows that may lack each other's metrics."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    after = [name for name in columns if name in ("encode_s", "decode_s")]
+    columns = [name for name in columns if name not in after] + after
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().splitlines()
 
 
 def _read_table(folder: Path) -> list[str]:
@@ -161,11 +179,17 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _head() -> str:
-    ranges = ", ".join(
-        f"{low:g} to {high:g} dB of {'PSNR' if m == 'psnr' else 'MS-SSIM'}"
-        for m, (low, high) in INTERVALS.items()
-    )
+def _compared(rows: list[Row]) -> list[Metric]:
+    """The metrics with a value somewhere that codecs are compared by."""
+    return [
+        metric
+        for metric in METRICS.values()
+        if metric.compared and any(row.get(metric.name) is not None for row in rows)
+    ]
+
+
+def _head(metrics: list[Metric]) -> str:
+    ranges = ", ".join(f"{metric.span} of {metric.label}" for metric in metrics)
     return f"""# Results
 
 Written by `python tools/results.py` from the rows in `results/`; not edited by hand.
@@ -195,8 +219,9 @@ def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
     first = against.get("compressai/vtm") or next(iter(against.values()))
     codecs = sorted(first, key=_order)
     parts = [f"\n## {TITLES.get(name, name)}\n", _conditions(run)]
-    parts += ["\n### BD-rate by PSNR\n", _bd_table(codecs, against, "psnr")]
-    parts += ["\n### BD-rate by MS-SSIM\n", _bd_table(codecs, against, "ms_ssim")]
+    for metric in _compared(rows):
+        title = f"\n### BD-rate by {metric.label}\n"
+        parts += [title, _bd_table(codecs, against, metric.name)]
     if kodak:
         parts += ["\n### Published codecs against VTM\n", _published_table()]
     if "jpeg" in against:
@@ -247,13 +272,14 @@ def _bd_table(
 
 def _published_table() -> str:
     lines = []
+    metrics = [m for m in METRICS.values() if published("compressai/vtm", m)]
     for curve_id in COMPARED:
         texts = []
-        for metric in INTERVALS:
+        for metric in metrics:
             anchor, test = (published(i, metric) for i in ("compressai/vtm", curve_id))
             texts.append(str(bd_rate(anchor, test)) if anchor and test else "none")
         lines.append([f"`{curve_id}`", *texts])
-    return _table(["published curve", "PSNR", "MS-SSIM"], lines)
+    return _table(["published curve", *(m.label for m in metrics)], lines)
 
 
 def _picture_table(summaries: list[CodecSummary]) -> str:
@@ -311,14 +337,17 @@ def _speed_table(codecs: list[CodecSummary]) -> str:
 
 def _curve_table(codec: CodecSummary) -> str:
     """The points of a codec of codax."""
-    similarity = codec.curves.get("ms_ssim")
-    decibels = similarity.db if similarity else [None] * len(codec.curves["psnr"].db)
-    curve = codec.curves["psnr"]
+    curves = [curve for curve in map(codec.curves.get, METRICS) if curve]
     lines = [
-        [f"{bpp:.4f}", f"{db:.2f}", "" if other is None else f"{other:.2f}"]
-        for bpp, db, other in zip(curve.bpp, curve.db, decibels, strict=True)
+        [f"{bpp:.4f}", *(f"{value:.2f}" for value in values)]
+        for bpp, *values in zip(
+            curves[0].bpp, *(curve.db for curve in curves), strict=True
+        )
     ]
-    table = _table(["bpp", "PSNR dB", "MS-SSIM dB"], lines)
+    heads = [
+        METRICS[m].with_unit(METRICS[m].label) for m in METRICS if m in codec.curves
+    ]
+    table = _table(["bpp", *heads], lines)
     return f"\n### Curve of {codec.name}\n\n{table}"
 
 

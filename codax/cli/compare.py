@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from codax.cli.common import Reporter, add_common, positive_count
+from codax.cli.metric_flag import add_metrics, chosen_metrics
 from codax.cli.outputs import Job, pending
 from codax.errors import CodaxError, ImageError
+
+if TYPE_CHECKING:
+    from codax.evaluation.metric_table import Metric
 
 __all__ = ["add_parser", "run"]
 
@@ -16,20 +23,22 @@ _DESCRIPTION = """\
 examples:
   codax compare photo.png back.png
   codax compare photo.png back.png -o difference.png
+  codax compare photo.png back.png --metrics psnr,ssimulacra2,mine.py:score
 
-PSNR, SSIM and MS-SSIM over RGB, 8 bits. The difference picture is grey where
-the two are equal.
+PSNR, MS-SSIM and SSIM over RGB, 8 bits, or the metrics that you name. The
+difference picture is grey where the two are equal.
 """
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the parser."""
     parser = subparsers.add_parser(
-        "compare", description=_DESCRIPTION, help="PSNR and MS-SSIM of two pictures"
+        "compare", description=_DESCRIPTION, help="metrics of two pictures"
     )
     parser.add_argument("first", metavar="A", help="picture, the reference")
     parser.add_argument("second", metavar="B", help="picture of the same size")
     parser.add_argument("-o", "--output", metavar="OUT", help="difference picture, PNG")
+    add_metrics(parser)
     parser.add_argument(
         "--gain",
         type=positive_count,
@@ -48,17 +57,20 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from PIL import Image
 
-    from codax.evaluation import metrics
     from codax.evaluation.sweep import measure
 
+    metrics = chosen_metrics(args)
     first, second = (_pixels(name) for name in (args.first, args.second))
     if first.shape != second.shape:
         raise ImageError(
             f"{args.second}: {second.shape[1]}x{second.shape[0]} pixels, but "
             f"{args.first} has {first.shape[1]}x{first.shape[0]}; expected equal sizes"
         )
-    values = measure(first, second)
-    values["ms_ssim_db"] = _finite(metrics.ms_ssim_db(values["ms_ssim"]))
+    values = measure(first, second, metrics)
+    for metric in metrics:
+        if metric.scale:
+            name = f"{metric.name}_{metric.unit.lower() or 'scaled'}"
+            values[name] = _scaled(metric, values[metric.name])
     difference = second.astype(np.int16) - first
     values["largest_difference"] = int(np.abs(difference).max())
     if args.output:
@@ -72,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"first": args.first, "second": args.second, **values}))
     else:
-        print("\n".join(_lines(values)))
+        print("\n".join(_lines(values, metrics)))
     return 0
 
 
@@ -90,23 +102,19 @@ def _pixels(name: str):
         raise ImageError(f"{name}: {error}") from error
 
 
-def _finite(value: float | None) -> float | None:
-    """A value that JSON can hold."""
-    return None if value is None or value == float("inf") else value
+def _scaled(metric: Metric, value: float | None) -> float | None:
+    """A value on the metric's scale; None where there is none that JSON can hold."""
+    found = math.inf if value is None else metric.on_scale(value)
+    return found if math.isfinite(found) else None
 
 
-def _lines(values: dict) -> list[str]:
+def _lines(values: dict, metrics: Sequence[Metric]) -> list[str]:
     """The values as aligned lines, with the reason where there is none."""
+    width = max(8, *(len(metric.label) for metric in metrics))
     lines = []
-    for name, unit, digits in (("psnr", " dB", 2), ("ssim", "", 4), ("ms_ssim", "", 5)):
-        value = values[name]
-        text = (
-            f"{value:.{digits}f}{unit}"
-            if value is not None
-            else values[f"{name}_reason"]
-        )
-        if name == "ms_ssim" and values["ms_ssim_db"] is not None:
-            text += f" ({values['ms_ssim_db']:.2f} dB)"
-        lines.append(f"{name.upper().replace('_', '-'):8} {text}")
+    for metric in metrics:
+        value = values[metric.name]
+        text = values.get(f"{metric.name}_reason") if value is None else None
+        lines.append(f"{metric.label:{width}} {text or metric.text(value)}")
     lines.append(f"largest difference {values['largest_difference']} of 255")
     return lines

@@ -20,6 +20,7 @@ from codax.cli.common import (
     load_codec_file,
     positive_count,
 )
+from codax.cli.metric_flag import add_metrics, chosen_metrics
 from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ _DESCRIPTION = """\
 examples:
   codax evaluate photos/ --codecs quadtree-tiny,jpeg,avif -o report/
   codax evaluate kodak/ --codecs webp,avif --anchor compressai/vtm -o report/
+  codax evaluate photos/ --codecs jpeg,webp --metrics psnr,mine.py:score -o r/
 
 Codes every picture of a folder into real files and compares rates and
 qualities. The report folder holds report.html, plots, and the rows; with the
 same folder an interrupted run goes on. Other codecs: jpeg, webp, avif,
 avif-ssim, jpeg2000, jxl. MODEL@N is a model with `encode --refine N`.
 """
-_METRICS = ("psnr", "ms_ssim", "ssim")
 _MIN_QUALITIES = 4
 
 
@@ -74,12 +75,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_codec_flag(parser)
     add_common(parser)
     advanced = parser.add_argument_group("advanced")
+    add_metrics(advanced, "; the first rules the report")
     advanced.add_argument(
-        "--metrics",
-        type=_metrics,
-        default=_METRICS,
-        metavar="M,M",
-        help=f"of {','.join(_METRICS)} (default all)",
+        "--keep-decoded",
+        metavar="FOLDER",
+        help="keep each decoded picture as FOLDER/PICTURE_CODEC_qQUALITY.png",
     )
     advanced.add_argument(
         "--published", default="", metavar="ID,ID", help="Kodak curves to draw too"
@@ -114,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
     names = _names(args.codecs)
     if not names:
         raise UsageError("--codecs names no codec; try --codecs jpeg,webp")
+    metrics = chosen_metrics(args)
+    if not any(metric.compared for metric in metrics):
+        raise UsageError(
+            f"--metrics {args.metrics}: codecs are not compared by it; add one that "
+            "they are compared by, such as psnr"
+        )
     references = _names(args.published)
     anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
     _check_curves([anchor] if anchor not in names else [], references)
@@ -122,6 +128,12 @@ def run(args: argparse.Namespace) -> int:
     from codax.evaluation.sweep import find_pictures, sweep
 
     folder = Path(args.folder)
+    keep = Path(args.keep_decoded) if args.keep_decoded else None
+    if keep and keep.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"--keep-decoded {keep} lies in {folder}, whose pictures are coded; name a "
+            "folder elsewhere"
+        )
     find_pictures(folder)  # Before models are loaded, which takes seconds.
     load_codec_file(args)
     codecs = _load(names, args.device)
@@ -138,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
             codecs,
             output / "rows.jsonl",
             qualities=dict.fromkeys(models, args.qualities) if args.qualities else None,
-            metrics=args.metrics,
+            metrics=metrics,
+            keep_decoded=keep,
             facts={key: facts[key] for key in ("commit", "machine")},
             progress=progress,
         )
@@ -165,14 +178,20 @@ def _write(
     report: Reporter,
 ) -> list[CodecSummary]:
     """Writes table, plots and page beside the rows; returns what they say."""
+    from codax.evaluation.bd_tables import bd_csv, bd_latex
     from codax.evaluation.plots import to_svg
     from codax.evaluation.report import draw_plots, shown_pictures, write_report
     from codax.evaluation.summary import as_json, summarise
     from codax.evaluation.sweep import write_csv
 
-    write_csv(result.rows, output / "rows.csv")
-    summaries = summarise(result.rows, anchor)
+    write_csv(result.rows, output / "rows.csv", result.metrics)
+    summaries = summarise(result.rows, anchor, result.metrics)
     facts["pictures"] = str(len({row["picture"] for row in result.rows}))
+    outside = [f"{m.name} ({m.version})" for m in result.metrics if m.version]
+    if outside:
+        facts["metrics from outside"] = ", ".join(outside)
+    for name, text in (("bd.csv", bd_csv), ("bd.tex", bd_latex)):
+        (output / name).write_text(text(summaries, anchor), encoding="utf-8")
     (output / "run.json").write_text(
         json.dumps(as_json(summaries, anchor, facts), indent=1) + "\n", encoding="utf-8"
     )
@@ -185,7 +204,12 @@ def _write(
     chosen = [names[i * len(names) // count] for i in range(count)]
     with report.waiting(f"coding {count} pictures at {args.bpp:g} bpp for the page"):
         pictures, failures = shown_pictures(
-            folder, chosen, codecs, result.rows, bpp=args.bpp
+            folder,
+            chosen,
+            codecs,
+            result.rows,
+            bpp=args.bpp,
+            metrics=result.metrics,
         )
     for failure in failures:
         report.note(f"not shown in the page: {failure}")
@@ -275,7 +299,7 @@ def _say_summary(
     report: Reporter, summaries: list[CodecSummary], anchor: str, result: Sweep
 ) -> None:
     """Prints the BD-rates: a table, or JSON lines."""
-    from codax.evaluation.bdrate import INTERVALS, METHOD
+    from codax.evaluation.bdrate import METHOD
     from codax.evaluation.summary import codec_as_json
 
     if report.json:
@@ -283,15 +307,14 @@ def _say_summary(
             print(json.dumps(codec_as_json(summary)))
         return
     print(f"BD-rate against {anchor}: {METHOD}")
-    ranges = [f"{m} {low:g} to {high:g} dB" for m, (low, high) in INTERVALS.items()]
+    metrics = summaries[0].metrics
+    ranges = [f"{metric.name} {metric.span}" for metric in metrics]
     print(f"over {', '.join(ranges)}; {len(result.rows)} files")
-    print(f"{'codec':24} {'psnr':28} {'ms_ssim':28} {'enc s':>7} {'dec s':>7}")
+    heads = "".join(f"{metric.name:28} " for metric in metrics)
+    print(f"{'codec':24} {heads}{'enc s':>7} {'dec s':>7}")
     for s in summaries:
-        cells = [str(s.bd.get(metric, "none")) for metric in INTERVALS]
-        print(
-            f"{s.name:24} {cells[0]:28} {cells[1]:28} "
-            f"{s.encode_s:7.3f} {s.decode_s:7.3f}"
-        )
+        cells = "".join(f"{s.bd.get(metric.name, 'none')!s:28} " for metric in metrics)
+        print(f"{s.name:24} {cells}{s.encode_s:7.3f} {s.decode_s:7.3f}")
         for reason in s.reasons:
             report.note(f"{s.name}: {reason}")
 
@@ -338,16 +361,6 @@ def _qualities(text: str) -> tuple[float, ...]:
             f"{len(values)} qualities: a BD-rate needs at least {_MIN_QUALITIES}"
         )
     return tuple(values)
-
-
-def _metrics(text: str) -> tuple[str, ...]:
-    """Parses metrics, for argparse."""
-    names = tuple(_names(text))
-    if not names or not set(names) <= set(_METRICS):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected some of {','.join(_METRICS)}"
-        )
-    return names
 
 
 def _rate(text: str) -> float:

@@ -1,8 +1,10 @@
 """The Bjontegaard delta rate over a fixed interval of quality.
 
 The headline rule: `bjontegaard`, PCHIP on the logarithm of the rate, over 28 to 40 dB
-of mean RGB PSNR. The interval is fixed so that no codec picks its own; a curve that
-does not span it is compared over the common part, and the result says which part.
+of mean RGB PSNR; other metrics have intervals of their own in the table of metrics. An
+interval is fixed so that no codec picks its own; a curve that does not span it is
+compared over the common part, and the result says which part. So is a metric without
+an interval.
 
 Sources:
     G. Bjontegaard, "Calculation of average PSNR differences between RD-curves",
@@ -15,15 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codax.errors import ConfigError
 from codax.evaluation.curves import Curve
+from codax.evaluation.metric_table import Metric
+from codax.evaluation.outside_metrics import find_metric
 
 __all__ = [
-    "INTERVALS",
     "METHOD",
     "BdRate",
     "PictureBdRate",
@@ -31,12 +34,8 @@ __all__ = [
     "bd_rate_pictures",
 ]
 
-# dB. The MS-SSIM interval is what VTM and JPEG cover between 28 and 40 dB of PSNR.
-INTERVALS = {"psnr": (28.0, 40.0), "ms_ssim": (11.0, 21.0)}
 METHOD = "PCHIP on the logarithm of the rate (package bjontegaard)"
 MIN_POINTS = 4
-# Above this MS-SSIM in dB (0.9997) rounding of 8-bit pictures decides the figure.
-_SATURATED = 35.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +45,11 @@ class BdRate:
     Attributes:
         percent: change of the rate at equal quality; below 0: the test is smaller.
             None if the two curves share no part of the interval.
-        low: lower end of the part used, dB.
-        high: upper end, dB.
-        spans: whether the whole interval was used.
+        low: lower end of the part used, on the scale of the metric.
+        high: upper end.
+        spans: whether the whole interval of the metric was used.
         notes: warnings for the reader.
+        part: `low` to `high` in words, such as "28.0 to 39.6 dB".
     """
 
     percent: float | None
@@ -57,13 +57,14 @@ class BdRate:
     high: float
     spans: bool
     notes: tuple[str, ...] = ()
+    part: str = ""
 
     def __str__(self) -> str:
         """Such as "+35.8 %", or "+67.0 % (28.0 to 39.6 dB)" for a part."""
         if self.percent is None:
             return "no common part"
         text = f"{self.percent:+.1f} %"
-        return text if self.spans else f"{text} ({self.low:.1f} to {self.high:.1f} dB)"
+        return text if self.spans else f"{text} ({self.part})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,8 @@ def bd_rate(
     Args:
         anchor: the curve of comparison.
         test: the curve that is judged, of the same metric.
-        interval: dB from and to; None takes the metric's own of `INTERVALS`.
+        interval: from and to, on the scale of the metric; None takes the metric's own,
+            and without one what the curves share.
 
     Returns:
         The figure in percent, with the part of the interval both curves span.
@@ -101,49 +103,53 @@ def bd_rate(
     """
     import bjontegaard
 
-    if anchor.metric != test.metric:
+    metric, other = find_metric(anchor.metric), find_metric(test.metric)
+    if metric.name != other.name:
         raise ConfigError(
-            f"BD-rate of {test.name} ({test.metric}) against {anchor.name} "
-            f"({anchor.metric}): expected curves of one metric"
+            f"BD-rate of {test.name} ({other.name}) against {anchor.name} "
+            f"({metric.name}): expected curves of one metric"
         )
-    low, high = interval or INTERVALS[anchor.metric]
+    wanted = interval or metric.interval
+    # Where lower values are better, their negatives rise with the quality.
+    sign = 1 if metric.higher_is_better else -1
+    bounds = sorted(sign * end for end in wanted or (-math.inf, math.inf))
     notes: list[str] = []
-    anchor_bpp, anchor_db = _rising(anchor, notes)
-    test_bpp, test_db = _rising(test, notes)
-    part_low = max(low, anchor_db[0], test_db[0])
-    part_high = min(high, anchor_db[-1], test_db[-1])
-    if part_low >= part_high:
-        notes.append(
-            f"{test.name} ({test_db[0]:.1f} to {test_db[-1]:.1f} dB) and {anchor.name} "
-            f"({anchor_db[0]:.1f} to {anchor_db[-1]:.1f} dB) share no part of "
-            f"{low:g} to {high:g} dB"
+    anchor_bpp, anchor_values = _rising(anchor, metric, sign, notes)
+    test_bpp, test_values = _rising(test, metric, sign, notes)
+    low = max(bounds[0], anchor_values[0], test_values[0])
+    high = min(bounds[1], anchor_values[-1], test_values[-1])
+    ends = sorted((sign * low, sign * high))
+    result = BdRate(
+        percent=None,
+        low=ends[0],
+        high=ends[1],
+        spans=False,
+        notes=tuple(notes),
+        part=metric.part(*ends),
+    )
+    if low >= high:
+        note = (
+            f"{test.name} ({_ends(test_values, metric, sign)}) and {anchor.name} "
+            f"({_ends(anchor_values, metric, sign)}) share no part"
         )
-        return BdRate(
-            percent=None, low=part_low, high=part_high, spans=False, notes=tuple(notes)
-        )
+        if wanted:
+            note += " of " + metric.with_unit(f"{wanted[0]:g} to {wanted[1]:g}")
+        return replace(result, notes=(*notes, note))
     # The package integrates over the whole common range; its own interpolators are
     # asked for the integral over the interval instead.
     _, anchor_fit, test_fit = bjontegaard.bd_rate(
         anchor_bpp,
-        anchor_db,
+        anchor_values,
         test_bpp,
-        test_db,
+        test_values,
         method="pchip",
         require_matching_points=False,
         interpolators=True,
         min_overlap=0,
     )
-    difference = test_fit.integrate(part_low, part_high) - anchor_fit.integrate(
-        part_low, part_high
-    )
-    log10_ratio = float(difference) / (part_high - part_low)
-    return BdRate(
-        percent=100 * (10**log10_ratio - 1),
-        low=part_low,
-        high=part_high,
-        spans=part_low == low and part_high == high,
-        notes=tuple(notes),
-    )
+    difference = test_fit.integrate(low, high) - anchor_fit.integrate(low, high)
+    percent = 100 * (10 ** (float(difference) / (high - low)) - 1)
+    return replace(result, percent=percent, spans=[low, high] == bounds)
 
 
 def bd_rate_pictures(
@@ -185,14 +191,30 @@ def bd_rate_pictures(
     )
 
 
-def _rising(curve: Curve, notes: list[str]) -> tuple[list[float], list[float]]:
-    """The points whose quality rises with the rate; notes say what was left out."""
+def _rising(
+    curve: Curve, metric: Metric, sign: int, notes: list[str]
+) -> tuple[list[float], list[float]]:
+    """The points whose quality rises with the rate; notes say what was left out.
+
+    Args:
+        curve: the points.
+        metric: of the curve.
+        sign: that its values are taken by, so that higher is better.
+        notes: to add to.
+
+    Returns:
+        Rates and values with that sign, both rising.
+
+    Raises:
+        ConfigError: fewer than four points are left.
+    """
     bpp: list[float] = []
-    db: list[float] = []
-    for rate, value in zip(curve.bpp, curve.db, strict=True):
-        if math.isfinite(value) and (not db or value > db[-1]):
+    values: list[float] = []
+    for rate, found in zip(curve.bpp, curve.db, strict=True):
+        value = sign * found
+        if math.isfinite(value) and (not values or value > values[-1]):
             bpp.append(rate)
-            db.append(value)
+            values.append(value)
     if len(bpp) < len(curve.bpp):
         notes.append(
             f"{curve.name}: {len(curve.bpp) - len(bpp)} of {len(curve.bpp)} points "
@@ -203,6 +225,12 @@ def _rising(curve: Curve, notes: list[str]) -> tuple[list[float], list[float]]:
             f"curve {curve.name} has {len(bpp)} usable points: a BD-rate needs at "
             f"least {MIN_POINTS}; measure more qualities"
         )
-    if curve.metric == "ms_ssim" and db[-1] > _SATURATED:
-        notes.append(f"{curve.name}: MS-SSIM saturates above {_SATURATED:g} dB")
-    return bpp, db
+    if metric.saturates is not None and values[-1] > sign * metric.saturates:
+        limit = metric.with_unit(f"{metric.saturates:g}")
+        notes.append(f"{curve.name}: {metric.label} saturates above {limit}")
+    return bpp, values
+
+
+def _ends(values: list[float], metric: Metric, sign: int) -> str:
+    """The range of a curve in words."""
+    return metric.part(*sorted((sign * values[0], sign * values[-1])))

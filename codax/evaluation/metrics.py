@@ -28,14 +28,11 @@ from codax.transforms.ssim_constants import (
 )
 
 __all__ = [
-    "MS_SSIM_REASON",
     "ms_ssim",
     "ms_ssim_db",
     "psnr",
     "ssim",
 ]
-
-MS_SSIM_REASON = f"MS-SSIM is not defined below {MIN_SIDE} pixels a side"
 
 # Subtracted before squares are summed: it changes no variance, and keeps float32's
 # rounding of the squares four times smaller.
@@ -105,8 +102,8 @@ def ms_ssim(reference: ArrayLike, decoded: ArrayLike) -> float | None:
         decoded: the same shape and type.
 
     Returns:
-        A number of 0..1, 1 for equal pictures; None if a side is below 161 pixels
-        (`MS_SSIM_REASON`), because the fifth scale would be smaller than the window.
+        A number of 0..1, 1 for equal pictures; None if a side is below 161 pixels,
+        because the fifth scale would be smaller than the window.
 
     Raises:
         ImageError: a picture that is not 8-bit, or two of unequal shape.

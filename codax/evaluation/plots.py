@@ -16,6 +16,7 @@ from PIL import Image
 from codax.errors import ImageError
 from codax.evaluation.bdrate import BdRate
 from codax.evaluation.curves import Curve
+from codax.evaluation.outside_metrics import find_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,6 @@ _COLOURS = (
     "#7F7F7F",
 )  # fmt: skip
 _MARKERS = "osD^vPX*"
-_LABELS = {"psnr": "PSNR (dB, RGB)", "ms_ssim": "MS-SSIM (dB, RGB)"}
 
 
 def rate_distortion(
@@ -71,11 +71,18 @@ def rate_distortion(
     ]
     if shown:
         values = [value for _, value in shown]
+        room = 0.03 * (max(values) - min(values)) or 0.5
         axes.set_xlim(0, max_bpp)
-        axes.set_ylim(min(values) - 0.5, max(values) + 0.5)
+        axes.set_ylim(min(values) - room, max(values) + room)
     axes.set_xlabel("bits per pixel")
-    axes.set_ylabel(_LABELS[curves[0].metric] if curves else "")
-    axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    rises = True
+    if curves:
+        metric = find_metric(curves[0].metric)
+        rises = metric.higher_is_better
+        axes.set_ylabel(metric.axis)
+    axes.legend(
+        loc="lower right" if rises else "upper right", fontsize=8, framealpha=0.9
+    )
     return figure
 
 

@@ -9,7 +9,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codax.evaluation.bdrate import INTERVALS, METHOD
+from codax.evaluation.bdrate import METHOD, BdRate
 from codax.evaluation.candidate import FileCodec
 from codax.evaluation.curves import Curve, published
-from codax.evaluation.metrics import ms_ssim, psnr
+from codax.evaluation.metric_table import DEFAULT_METRICS, Metric, metrics_in
+from codax.evaluation.outside_metrics import find_metrics
 from codax.evaluation.plots import bd_bars, rate_distortion, rate_time, scatter, to_svg
 from codax.evaluation.summary import CodecSummary
-from codax.evaluation.sweep import Sweep, open_picture
+from codax.evaluation.sweep import Sweep, measure, open_picture
 
 __all__ = ["MatchedFile", "draw_plots", "match_rate", "shown_pictures", "write_report"]
 
@@ -101,6 +102,7 @@ def shown_pictures(
     rows: Sequence[Mapping[str, Any]],
     *,
     bpp: float,
+    metrics: Iterable[str | Metric] = DEFAULT_METRICS,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Originals and decoded pictures at a matched rate, for the page.
 
@@ -110,10 +112,12 @@ def shown_pictures(
         codecs: to show.
         rows: of the sweep, which narrow the search for the rate.
         bpp: wanted rate in bits per pixel.
+        metrics: whose values stand below the pictures.
 
     Returns:
         What the page's script reads, one entry for each picture; and the failures.
     """
+    found = find_metrics(metrics)
     shown, failures = [], []
     for name in names:
         original = open_picture(folder / name)
@@ -134,7 +138,7 @@ def shown_pictures(
             }
             try:
                 match = match_rate(codec, original, round(bpp * pixels / 8), known)
-                entry["files"][codec.name] = _shown_file(original, match)
+                entry["files"][codec.name] = _shown_file(original, match, found)
             except Exception as error:
                 # Whatever a codec raises, the page is still made with the others.
                 failures.append(f"{codec.name}, {name}: {error}")
@@ -155,37 +159,39 @@ def draw_plots(
     Returns:
         matplotlib figures; those without anything to draw are absent.
     """
-    figures = {}
-    for metric, title in (("psnr", "PSNR"), ("ms_ssim", "MS-SSIM")):
-        curves = [s.curves[metric] for s in summaries if metric in s.curves]
+    figures: dict[str, Any] = {}
+    metrics = summaries[0].metrics if summaries else ()
+    for metric in metrics:
+        name = metric.name
+        curves = [s.curves[name] for s in summaries if name in s.curves]
         drawn = [*curves, *_references(references, metric)]
         if curves:
-            figures[f"rate_{metric}"] = rate_distortion(
-                drawn, title=f"Rate and {title}"
+            figures[f"rate_{name}"] = rate_distortion(
+                drawn, title=f"Rate and {metric.label}"
             )
-        bars = {
-            s.name: s.bd[metric]
-            for s in summaries
-            if metric in s.bd and s.bd[metric].percent is not None and s.name != anchor
-        }
+        bars = {n: rate for n, rate in _rates(summaries, metric).items() if n != anchor}
         if bars:
-            figures[f"bd_{metric}"] = bd_bars(bars, anchor=anchor, title=f"By {title}")
-    points = {
-        s.name: (max(s.decode_s, 1e-4), s.bd["psnr"].percent)
-        for s in summaries
-        if "psnr" in s.bd and s.bd["psnr"].percent is not None
-    }
-    if points:
-        figures["rate_time"] = rate_time(
-            points, anchor=anchor, title="Rate and decoding time"
-        )
-    pictures = {
-        s.name: s.by_picture.pictures
-        for s in summaries
-        if s.by_picture and s.name != anchor
-    }
-    if pictures:
-        figures["pictures"] = scatter(pictures, anchor=anchor, title="Single pictures")
+            figures[f"bd_{name}"] = bd_bars(
+                bars, anchor=anchor, title=f"By {metric.label}"
+            )
+    for metric in metrics[:1]:
+        rates = _rates(summaries, metric)
+        points = {
+            s.name: (max(s.decode_s, 1e-4), rates[s.name].percent or 0.0)
+            for s in summaries
+            if s.name in rates
+        }
+        if points:
+            title = f"Rate by {metric.label} and decoding time"
+            figures["rate_time"] = rate_time(points, anchor=anchor, title=title)
+        pictures = {
+            s.name: s.by_picture.pictures
+            for s in summaries
+            if s.by_picture and s.name != anchor
+        }
+        if pictures:
+            title = f"Single pictures by {metric.label}"
+            figures["pictures"] = scatter(pictures, anchor=anchor, title=title)
     return figures
 
 
@@ -214,9 +220,15 @@ def write_report(
         bpp: rate that the pictures were matched to.
         title: of the page.
     """
+    metrics = result.metrics or metrics_in(result.rows)
+    compared = summaries[0].metrics if summaries else ()
     data = {
         "summary": [_summary_fields(summary) for summary in summaries],
-        "rows": [_row_fields(row) for row in result.rows],
+        "metrics": [
+            {"name": m.name, "label": m.label, "digits": m.digits} for m in metrics
+        ],
+        "compared": [{"name": m.name, "label": m.label} for m in compared],
+        "rows": [_row_fields(row, metrics) for row in result.rows],
         "pictures": list(pictures),
         "bpp": bpp,
     }
@@ -224,7 +236,9 @@ def write_report(
         "title": html.escape(title),
         "conditions": _pairs(conditions),
         "anchor": html.escape(anchor),
-        "method": html.escape(_method()),
+        "method": html.escape(_method(compared)),
+        "metrics": html.escape(_notes(metrics)),
+        "headline": html.escape(compared[0].label if compared else ""),
         "plots": "".join(f"<figure>{to_svg(f)}</figure>" for f in figures.values()),
         "settings": _pairs({s.name: json.dumps(s.settings) for s in summaries}),
         "problems": _problems(result, summaries),
@@ -240,22 +254,33 @@ def write_report(
     path.write_text("".join(filled), encoding="utf-8")
 
 
-def _references(references: Sequence[str], metric: str) -> list[Curve]:
+def _rates(summaries: Sequence[CodecSummary], metric: Metric) -> dict[str, BdRate]:
+    """BD-rates with a number, by codec."""
+    found = {s.name: s.bd[metric.name] for s in summaries if metric.name in s.bd}
+    return {name: rate for name, rate in found.items() if rate.percent is not None}
+
+
+def _references(references: Sequence[str], metric: Metric) -> list[Curve]:
     curves = [published(reference, metric) for reference in references]
     return [curve for curve in curves if curve is not None]
 
 
-def _shown_file(original: Image.Image, match: MatchedFile) -> dict[str, Any]:
+def _shown_file(
+    original: Image.Image, match: MatchedFile, metrics: Sequence[Metric]
+) -> dict[str, Any]:
     a, b = np.asarray(original), np.asarray(match.picture.convert("RGB"))
-    similarity = ms_ssim(a, b)
-    decibels = psnr(a, b)
+    values = measure(a, b, metrics)
+    texts = [
+        f"{metric.label} {metric.text(values[metric.name])}"
+        for metric in metrics
+        if values[metric.name] is not None
+    ]
     return {
         "src": _data_address(match.picture),
         "bytes": len(match.data),
         "bpp": len(match.data) * 8 / (original.width * original.height),
         "quality": round(match.quality, 2),
-        "psnr": round(decibels, 2) if np.isfinite(decibels) else None,
-        "ms_ssim": None if similarity is None else round(similarity, 5),
+        "text": "lossless" if np.array_equal(a, b) else ", ".join(texts),
     }
 
 
@@ -276,10 +301,10 @@ def _summary_fields(summary: CodecSummary) -> dict[str, Any]:
         "encode_s": summary.encode_s,
         "decode_s": summary.decode_s,
     }
-    for metric in INTERVALS:
-        rate = summary.bd.get(metric)
-        fields[metric] = rate.percent if rate else None
-        fields[f"{metric}_text"] = str(rate) if rate else "none"
+    for metric in summary.metrics:
+        rate = summary.bd.get(metric.name)
+        fields[metric.name] = rate.percent if rate else None
+        fields[f"{metric.name}_text"] = str(rate) if rate else "none"
     if summary.by_picture:
         mean = summary.by_picture
         fields["by_picture"] = mean.mean
@@ -289,17 +314,19 @@ def _summary_fields(summary: CodecSummary) -> dict[str, Any]:
     return fields
 
 
-def _row_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("picture", "codec", "quality", "bytes", "bpp", "psnr", "ms_ssim", "ssim")
+def _row_fields(row: Mapping[str, Any], metrics: Sequence[Metric]) -> dict[str, Any]:
+    names = [metric.name for metric in metrics]
+    kept = ("picture", "codec", "quality", "bytes", "bpp", *names)
     return {name: row.get(name) for name in (*kept, "encode_s", "decode_s")}
 
 
-def _method() -> str:
-    ranges = "; ".join(
-        f"{metric.replace('_', '-').upper()} {low:g} to {high:g} dB"
-        for metric, (low, high) in INTERVALS.items()
-    )
-    return f"{METHOD}; {ranges}"
+def _method(compared: Sequence[Metric]) -> str:
+    return "; ".join([METHOD, *(f"{m.label} {m.span}" for m in compared)])
+
+
+def _notes(metrics: Sequence[Metric]) -> str:
+    """What the page says of the metrics, where there is something to say."""
+    return "".join(f" {m.label}: {m.note}." for m in metrics if m.note)
 
 
 def _pairs(fields: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from codax import __version__
 from codax.errors import ConfigError
 from codax.evaluation.bdrate import (
-    INTERVALS,
     METHOD,
     BdRate,
     PictureBdRate,
@@ -22,13 +21,14 @@ from codax.evaluation.bdrate import (
     bd_rate_pictures,
 )
 from codax.evaluation.curves import (
-    METRICS,
     Curve,
     complete_pictures,
     curve_of,
     picture_curves,
     published,
 )
+from codax.evaluation.metric_table import Metric, metrics_in
+from codax.evaluation.outside_metrics import find_metrics
 
 __all__ = [
     "CodecSummary",
@@ -51,12 +51,14 @@ class CodecSummary:
         pictures: how many it coded at any quality.
         curves: mean curve by metric; absent where a metric was not measured.
         bd: BD-rate by metric; absent where it could not be computed.
-        by_picture: PSNR BD-rates of single pictures; None against a published curve.
+        by_picture: BD-rates of single pictures by the first of `metrics`; None against
+            a published curve.
         reasons: why a BD-rate is absent or should be read with care.
         encode_s: median seconds to encode a picture.
         decode_s: median seconds to decode a picture.
         settings: of the codec.
         measured: where the rows were made: each commit and machine in them.
+        metrics: those that codecs are compared by, the first rules the report.
     """
 
     name: str
@@ -69,43 +71,53 @@ class CodecSummary:
     decode_s: float
     settings: Mapping[str, Any]
     measured: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
 
 
-def anchor_curve(rows: Sequence[Row], anchor: str, metric: str) -> Curve | None:
+def anchor_curve(
+    rows: Sequence[Row], anchor: str, metric: str | Metric
+) -> Curve | None:
     """The mean curve of a codec of the sweep, or a published curve.
 
     Args:
         rows: of the sweep.
         anchor: a codec in the rows, or the identifier of a published curve, which
             holds for Kodak only.
-        metric: "psnr" or "ms_ssim".
+        metric: a metric, or what `find_metric` finds it by.
 
     Returns:
         The curve; None if it does not have the metric.
 
     Raises:
-        ConfigError: neither a codec of the rows nor a published curve.
+        ConfigError: neither a codec of the rows nor a published curve, or a metric that
+            is not found.
     """
     if any(row["codec"] == anchor for row in rows):
         return curve_of(rows, anchor, metric)
     return published(anchor, metric)
 
 
-def summarise(rows: Sequence[Row], anchor: str) -> list[CodecSummary]:
+def summarise(
+    rows: Sequence[Row], anchor: str, metrics: Iterable[str | Metric] | None = None
+) -> list[CodecSummary]:
     """Every codec of a sweep against an anchor.
 
     Args:
         rows: of the sweep.
         anchor: as for `anchor_curve`.
+        metrics: to compare by, such as those of `Sweep`; None: those of the table that
+            the rows hold.
 
     Returns:
         One summary for each codec, in the order of the rows.
 
     Raises:
-        ConfigError: an unknown anchor.
+        ConfigError: an unknown anchor, or a metric that is not found.
     """
+    found = metrics_in(rows) if metrics is None else find_metrics(metrics)
+    compared = tuple(metric for metric in found if metric.compared)
     names = list(dict.fromkeys(str(row["codec"]) for row in rows))
-    return [_codec(rows, name, anchor) for name in names]
+    return [_codec(rows, name, anchor, compared) for name in names]
 
 
 def conditions(folder: str, command: str) -> dict[str, str]:
@@ -128,7 +140,9 @@ def as_json(
         "conditions": dict(facts),
         "anchor": anchor,
         "method": METHOD,
-        "intervals_db": INTERVALS,
+        "intervals_db": {
+            metric.name: metric.interval for s in summaries[:1] for metric in s.metrics
+        },
         "codecs": [codec_as_json(summary) for summary in summaries],
     }
 
@@ -136,10 +150,13 @@ def as_json(
 def codec_as_json(summary: CodecSummary) -> dict[str, Any]:
     """One codec's figures as JSON values."""
     pictures = summary.by_picture
+    rates = {metric: asdict(rate) for metric, rate in summary.bd.items()}
+    for rate in rates.values():
+        del rate["part"]  # The same as low and high.
     return {
         "codec": summary.name,
         "pictures": summary.pictures,
-        "bd_rate": {metric: asdict(rate) for metric, rate in summary.bd.items()},
+        "bd_rate": rates,
         "bd_rate_pictures": asdict(pictures) if pictures else None,
         "curves": {
             metric: {"bpp": curve.bpp, "db": curve.db}
@@ -153,34 +170,37 @@ def codec_as_json(summary: CodecSummary) -> dict[str, Any]:
     }
 
 
-def _codec(rows: Sequence[Row], name: str, anchor: str) -> CodecSummary:
+def _codec(
+    rows: Sequence[Row], name: str, anchor: str, metrics: tuple[Metric, ...]
+) -> CodecSummary:
     own = [row for row in rows if row["codec"] == name]
     curves: dict[str, Curve] = {}
     bd: dict[str, BdRate] = {}
     reasons: list[str] = []
-    for metric in METRICS:
+    for metric in metrics:
         shared = _shared_pictures(rows, name, anchor, metric, reasons)
         curve = curve_of([row for row in own if row["picture"] in shared], name, metric)
         if curve is None:
+            reasons += _without_value(own, metric)
             continue
-        curves[metric] = curve
+        curves[metric.name] = curve
         compared = [row for row in rows if row["picture"] in shared]
         reference = anchor_curve(compared, anchor, metric)
         if reference is None:
-            reasons.append(f"{anchor} has no figures for {metric}")
+            reasons.append(f"{anchor} has no figures for {metric.name}")
             continue
         try:
-            bd[metric] = bd_rate(reference, curve)
+            bd[metric.name] = bd_rate(reference, curve)
         except ConfigError as error:
             reasons.append(str(error))
         else:
-            reasons += bd[metric].notes
+            reasons += bd[metric.name].notes
     return CodecSummary(
         name=name,
         pictures=len({row["picture"] for row in own}),
         curves=curves,
         bd=bd,
-        by_picture=_by_picture(rows, name, anchor),
+        by_picture=_by_picture(rows, name, anchor, metrics[0] if metrics else None),
         reasons=tuple(dict.fromkeys(reasons)),
         encode_s=statistics.median(row["encode_s"] for row in own),
         decode_s=statistics.median(row["decode_s"] for row in own),
@@ -192,27 +212,38 @@ def _codec(rows: Sequence[Row], name: str, anchor: str) -> CodecSummary:
                 if "commit" in row
             )
         ),
+        metrics=metrics,
     )
 
 
 def _shared_pictures(
-    rows: Sequence[Row], name: str, anchor: str, metric: str, reasons: list[str]
+    rows: Sequence[Row], name: str, anchor: str, metric: Metric, reasons: list[str]
 ) -> set[str]:
     """Pictures that codec and anchor both coded in full; a reason if some are not."""
     shared = complete_pictures(rows, name, metric)
-    if any(row["codec"] == anchor for row in rows):
-        shared &= complete_pictures(rows, anchor, metric)
+    # Without figures of the anchor there is a curve and no BD-rate.
+    shared &= complete_pictures(rows, anchor, metric) or shared
     count = len({row["picture"] for row in rows})
     if shared and len(shared) < count:
-        reasons.append(f"{metric} over {len(shared)} of {count} pictures")
+        reasons.append(f"{metric.name} over {len(shared)} of {count} pictures")
     return shared
 
 
-def _by_picture(rows: Sequence[Row], name: str, anchor: str) -> PictureBdRate | None:
-    """PSNR BD-rates of single pictures; None where a picture has too few points."""
+def _without_value(own: Sequence[Row], metric: Metric) -> list[str]:
+    """Why a metric that was measured has no curve, such as too small pictures."""
+    causes = dict.fromkeys(row.get(f"{metric.name}_reason") for row in own)
+    return [f"{metric.name} has no curve: {cause}" for cause in causes if cause]
+
+
+def _by_picture(
+    rows: Sequence[Row], name: str, anchor: str, metric: Metric | None
+) -> PictureBdRate | None:
+    """BD-rates of single pictures by a metric; None if one has too few points."""
+    if metric is None:
+        return None
     try:
         return bd_rate_pictures(
-            picture_curves(rows, anchor), picture_curves(rows, name)
+            picture_curves(rows, anchor, metric), picture_curves(rows, name, metric)
         )
     except ConfigError:
         return None

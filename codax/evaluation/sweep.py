@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codax.errors import CodaxError, ImageError
+from codax.errors import CodaxError, ConfigError, ImageError
 from codax.evaluation.candidate import FileCodec
-from codax.evaluation.metrics import MS_SSIM_REASON, ms_ssim, psnr, ssim
+from codax.evaluation.kept import is_kept, keep, kept_path
+from codax.evaluation.metric_table import DEFAULT_METRICS, Metric, metrics_in
+from codax.evaluation.outside_metrics import find_metrics
 from codax.files.pictures import open_image
 
 __all__ = [
-    "ALL_METRICS",
     "Sweep",
     "find_pictures",
     "measure",
@@ -37,14 +38,12 @@ __all__ = [
     "write_csv",
 ]
 
-ALL_METRICS = ("psnr", "ms_ssim", "ssim")
 _SUFFIXES = {
     ".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".avif"
 }  # fmt: skip
-_COLUMNS = (
-    "picture", "codec", "quality", "width", "height", "bytes", "bpp", "psnr", "ms_ssim",
-    "ssim", "encode_s", "decode_s",
-)  # fmt: skip
+# Of the table of rows; the metrics stand between the two.
+_BEFORE = ("picture", "codec", "quality", "width", "height", "bytes", "bpp")
+_AFTER = ("encode_s", "decode_s")
 
 Row = dict[str, Any]
 
@@ -58,12 +57,14 @@ class Sweep:
         unreadable: reason by picture that could not be read and was left out.
         failures: rows that a codec failed on: picture, codec, quality, error.
         measured: how many rows are of this run.
+        metrics: that were asked for.
     """
 
     rows: list[Row] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     failures: list[Row] = field(default_factory=list)
     measured: int = 0
+    metrics: tuple[Metric, ...] = ()
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -98,21 +99,25 @@ def sweep(
     rows_path: Path,
     *,
     qualities: Mapping[str, Sequence[float]] | None = None,
-    metrics: Sequence[str] = ALL_METRICS,
+    metrics: Iterable[str | Metric] = DEFAULT_METRICS,
+    keep_decoded: Path | None = None,
     facts: Mapping[str, str] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Sweep:
     """Measures every codec at every quality on every picture of a folder.
 
     A codec that fails on a picture leaves the rest; failures are not stored, so the
-    next run tries them again.
+    next run tries them again. A metric that fails ends the sweep, which then goes on
+    where it stopped.
 
     Args:
         folder: of pictures.
         codecs: what to run, in this order.
         rows_path: JSON lines; read first, then appended to.
         qualities: by codec name, in place of the codec's own.
-        metrics: of "psnr", "ms_ssim", "ssim".
+        metrics: names of the table, `FILE.py:NAME`, or metrics of one's own.
+        keep_decoded: folder for the decoded pictures as PNG; a row without its picture
+            is measured again.
         facts: stored in each new row, such as the commit and the machine; other facts
             do not make a row another one.
         progress: called before each row with rows done, rows in all, and a text.
@@ -121,9 +126,11 @@ def sweep(
         Rows, unreadable pictures and failures.
 
     Raises:
+        ConfigError: a metric that is not found, or fails.
         ImageError: no pictures, or none that can be read.
     """
-    result = Sweep()
+    chosen = find_metrics(metrics)
+    result = Sweep(metrics=chosen)
     pictures = _readable(folder, result)
     plan = [
         (codec, path, sha256, quality)
@@ -144,19 +151,25 @@ def sweep(
                 "sha256": sha256,
                 "settings": dict(codec.settings),
             }
-            known = stored.get(_key(row))
-            if known and all(metric in known for metric in metrics):
+            key = _key(row)
+            kept = keep_decoded and kept_path(keep_decoded, name, codec.name, quality)
+            known = stored.get(key)
+            if known and _holds(known, chosen) and (not kept or is_kept(kept, key)):
                 result.rows.append(known)
                 continue
             progress(done, len(plan), f"{codec.name} {quality:g} {name}")
+            picture = open_picture(path)
             try:
-                row |= _measured(codec, open_picture(path), quality, metrics, warm)
-                row |= facts or {}
+                fields, decoded = _coded(codec, picture, quality, warm)
             except Exception as error:
                 # Whatever a codec raises, the others shall still be measured.
                 text = str(error) or type(error).__name__
                 result.failures.append({**row, "error": text})
                 continue
+            place = f"{name}, {codec.name} at {quality:g}"
+            row |= fields | _judged(picture, decoded, chosen, place) | dict(facts or {})
+            if kept:
+                keep(kept, decoded, key)
             out.write(json.dumps(row) + "\n")
             out.flush()
             result.rows.append(row)
@@ -183,11 +196,26 @@ def read_rows(path: Path) -> list[Row]:
     return list(rows.values())
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """The rows as a table, without their settings."""
+def write_csv(
+    rows: Sequence[Row], path: Path, metrics: Iterable[str | Metric] | None = None
+) -> None:
+    """The rows as a table, without their settings.
+
+    Args:
+        rows: of a sweep.
+        path: to write.
+        metrics: with a column each, such as those of `Sweep`; None: those of the table
+            that the rows hold. The default metrics always have theirs.
+
+    Raises:
+        ConfigError: a metric that is not found.
+    """
+    found = metrics_in(rows) if metrics is None else find_metrics(metrics)
+    names = dict.fromkeys([*DEFAULT_METRICS, *(metric.name for metric in found)])
+    columns = [*_BEFORE, *names, *_AFTER]
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(
-            out, _COLUMNS, extrasaction="ignore", lineterminator="\n"
+            out, columns, extrasaction="ignore", lineterminator="\n"
         )
         writer.writeheader()
         writer.writerows(rows)
@@ -196,24 +224,27 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 def measure(
     reference: NDArray[np.uint8],
     decoded: NDArray[np.uint8],
-    metrics: Sequence[str] = ALL_METRICS,
+    metrics: Iterable[str | Metric] = DEFAULT_METRICS,
 ) -> Row:
     """Metrics of two pictures as fields of a row.
 
     Args:
         reference: uint8[H W 3].
         decoded: uint8[H W 3].
-        metrics: of "psnr", "ms_ssim", "ssim".
+        metrics: as for `sweep`.
 
     Returns:
         A field for each metric; null, and a field "..._reason", where it has no value.
 
     Raises:
+        ConfigError: a metric that is not found, fails, or gives no finite number.
         ImageError: unequal shapes.
     """
     row: Row = {}
-    for metric in metrics:
-        row |= _metric(metric, reference, decoded)
+    for metric in find_metrics(metrics):
+        row |= _value(metric, reference, decoded)
+        if metric.version:
+            row[f"{metric.name}_version"] = metric.version
     return row
 
 
@@ -250,14 +281,21 @@ def _readable(folder: Path, result: Sweep) -> list[tuple[Path, str]]:
     return pictures
 
 
-def _measured(
+def _holds(row: Row, metrics: Iterable[Metric]) -> bool:
+    """Whether a row has all metrics, each of the version that is asked for."""
+    return all(
+        metric.name in row and row.get(f"{metric.name}_version", "") == metric.version
+        for metric in metrics
+    )
+
+
+def _coded(
     codec: FileCodec,
     picture: Image.Image,
     quality: float,
-    metrics: Sequence[str],
     warm: set[tuple[str, tuple[int, int]]],
-) -> Row:
-    """Encodes, decodes and compares one picture."""
+) -> tuple[Row, Image.Image]:
+    """Encodes and decodes one picture: what the row says of it, and the RGB picture."""
     if codec.warm_up and (codec.name, picture.size) not in warm:
         codec.decode(codec.encode(picture, quality))
         warm.add((codec.name, picture.size))
@@ -279,25 +317,33 @@ def _measured(
         "encode_s": round(middle - start, 4),
         "decode_s": round(end - middle, 4),
     }
-    return row | measure(
-        np.asarray(picture), np.asarray(decoded.convert("RGB")), metrics
-    )
+    return row, decoded.convert("RGB")
 
 
-def _metric(
-    metric: str, reference: NDArray[np.uint8], decoded: NDArray[np.uint8]
+def _judged(
+    picture: Image.Image, decoded: Image.Image, metrics: Sequence[Metric], place: str
+) -> Row:
+    """The metrics of one decoded picture; what fails is told with its place."""
+    try:
+        return measure(np.asarray(picture), np.asarray(decoded), metrics)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _value(
+    metric: Metric, reference: NDArray[np.uint8], decoded: NDArray[np.uint8]
 ) -> Row:
     """One metric as a field of a row; null with a reason where it has no value."""
-    if metric == "psnr":
-        value = psnr(reference, decoded)
-        if math.isinf(value):
-            return {"psnr": None, "psnr_reason": "equal pictures"}
-        return {"psnr": round(value, 4)}
-    if metric == "ms_ssim":
-        similarity = ms_ssim(reference, decoded)
-        if similarity is None:
-            return {"ms_ssim": None, "ms_ssim_reason": MS_SSIM_REASON}
-        return {"ms_ssim": round(similarity, 7)}
-    if min(reference.shape[:2]) < 11:
-        return {"ssim": None, "ssim_reason": "SSIM needs sides of 11 pixels"}
-    return {"ssim": round(ssim(reference, decoded), 7)}
+    name, reason = metric.name, f"{metric.name}_reason"
+    if min(reference.shape[:2]) < metric.smallest_side:
+        return {name: None, reason: metric.too_small}
+    value = metric(reference, decoded)
+    if math.isinf(value):
+        if not np.array_equal(reference, decoded):
+            raise ConfigError(
+                f"metric {name} is infinite for unequal pictures; expected a finite "
+                "number"
+            )
+        return {name: None, reason: "equal pictures"}
+    digits = metric.stored_digits
+    return {name: value if digits is None else round(value, digits)}
