@@ -121,7 +121,7 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
         (["--codecs", "jpeg", "--metrics", "psrn"], "did you mean psnr?"),
         (["--codecs", "jpeg", "--metrics", ","], "no metric"),
         (["--codecs", "jpeg", "--metrics", "ssim"], "such as psnr"),
-        (["--codecs", "jpeg", "--metrics", "none.py:x"], "there is no file none.py"),
+        (["--codecs", "jpeg", "--metrics", "none.py:x"], "none.py: no such file"),
         (["--codecs", "jpeg", "--bpp", "0"], "no rate"),
     ],
 )

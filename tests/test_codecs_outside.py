@@ -66,7 +66,7 @@ def test_an_unknown_family_says_what_to_pass():
 FILES = {
     "none.py": (None, "no such file"),
     "quiet.py": ("x = 1\n", "registers no codec; expected codax.register"),
-    "broken.py": ("1 / 0\n", "ZeroDivisionError: division by zero"),
+    "broken.py": ("1 / 0\n", "failed with ZeroDivisionError: division by zero"),
 }
 
 

@@ -292,7 +292,7 @@ def test_a_file_gives_a_function_or_a_metric(file):
         ("{}:spraed", "defines no spraed; did you mean spread"),
         ("{}:number", "is int; expected a Metric or a function"),
         ("{}", "expected FILE.py:NAME"),
-        ("{}/none.py:spread", "there is no file"),
+        ("{}/none.py:spread", "no such file"),
         (":spread", "expected FILE.py:NAME"),
     ],
 )
@@ -305,7 +305,7 @@ def test_files_that_do_not_help_are_told_in_one_line(file, text, message):
 def test_a_file_that_fails_is_told_in_one_line(tmp_path):
     for text, kind in (("1 / 0", "ZeroDivisionError"), ("a b", "SyntaxError")):
         (tmp_path / "bad.py").write_text(text)
-        with pytest.raises(ConfigError, match=f"bad.py failed with {kind}") as error:
+        with pytest.raises(ConfigError, match=f"bad.py: failed with {kind}") as error:
             find_metric(f"{tmp_path / 'bad.py'}:x")
         one_line(error)
 

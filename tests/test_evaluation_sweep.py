@@ -171,6 +171,11 @@ def test_warm_up_runs_once_for_each_size(folder, tmp_path):
 
     class Codec:
         name = "quadtree-tiny-v1"
+
+        @property
+        def coder(self):
+            return self
+
         weights_hash = bytes(6)
         qualities = (0, 100)
         layers = 1

@@ -139,7 +139,7 @@ def test_broken_configuration_files_are_one_line_errors(tmp_path):
         with pytest.raises(ConfigError, match=message) as caught:
             load_config(find_config(str(path)))
         assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="no such configuration file"):
+    with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "absent.py")
 
 

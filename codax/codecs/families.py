@@ -7,8 +7,6 @@ calls in a module that it names under the entry-point group `codax.codecs`.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -24,6 +22,7 @@ from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
 from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import ConfigError
+from codax.files.scripts import run_file
 
 __all__ = ["FAMILIES", "Family", "family", "load_file", "register"]
 
@@ -141,35 +140,3 @@ def load_file(path: str | Path) -> list[str]:
             f"{path}: registers no codec; expected codax.register(Family(...))"
         )
     return found
-
-
-def run_file(path: Path, name: str) -> Any:
-    """Runs a Python file as a module of its own; returns the module.
-
-    Args:
-        path: the file; modules beside it can be imported while it runs.
-        name: of the module, with the file's own name behind it.
-
-    Raises:
-        ConfigError: the file is missing or fails; in one line.
-    """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; expected a Python file")
-    full = f"{name}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(full, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses that the file defines look their module up by its name.
-    sys.modules[full] = module
-    beside = str(path.resolve().parent)
-    sys.path.insert(0, beside)
-    try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(beside)
-    return module

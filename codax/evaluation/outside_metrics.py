@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import metadata
@@ -20,6 +18,7 @@ from typing import Any
 
 from codax.errors import ConfigError
 from codax.evaluation.metric_table import METRICS, Metric, in_one_line
+from codax.files.scripts import run_file
 
 __all__ = ["ENTRY_POINTS", "find_metric", "find_metrics"]
 
@@ -80,9 +79,9 @@ def _of_file(text: str, files: dict[Path, ModuleType]) -> Metric:
     path = Path(file or text)
     if not (file and name):
         raise ConfigError(f"metric {text}: expected FILE.py:NAME")
-    if not path.is_file():
-        raise ConfigError(f"metric {text}: there is no file {path}")
-    module = files.get(path) or files.setdefault(path, _module(path))
+    if path not in files:
+        files[path] = run_file(path, "codax_metric")
+    module = files[path]
     if name not in vars(module):
         usable = [
             known
@@ -94,24 +93,6 @@ def _of_file(text: str, files: dict[Path, ModuleType]) -> Metric:
     # The text of the file is the version: changed code shall not leave old values.
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return _made(vars(module)[name], name, version=digest, where=text)
-
-
-def _module(path: Path) -> ModuleType:
-    """The file as a module; what fails in it is told in one line."""
-    name = f"codax_metric_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"metric file {path}: expected a Python file, *.py")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses of the file look their own module up.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(
-            f"metric file {path} failed with {in_one_line(error)}"
-        ) from error
-    return module
 
 
 def _of_package(name: str) -> Metric:

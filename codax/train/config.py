@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codax.codecs.families import family, run_file
+from codax.codecs.families import family
 from codax.coding.trees import read_config
 from codax.errors import ConfigError
+from codax.files.scripts import run_file
 
 __all__ = [
     "TrainConfig",
