@@ -37,6 +37,12 @@ def write(
     return writer.measure(text)
 
 
+def turned(mask: np.ndarray, degrees: float) -> np.ndarray:
+    """A line's mask, turned to the left, in a box that holds all of it."""
+    image = Image.fromarray(mask)
+    return np.asarray(image.rotate(degrees, Image.Resampling.BICUBIC, expand=True))
+
+
 class Lines:
     """Running text, given line by line of a width."""
 
@@ -116,7 +122,7 @@ def cloud(random: np.random.Generator, side: int) -> np.ndarray:
         cells *= 2
     out = (out - out.min()) / (np.ptp(out) + 1e-6) * 1.2 - 0.1
     dark, light = (np.array(ink_on(random, g, 0.9)) for g in ((255,) * 3, (0,) * 3))
-    shades = dark + np.linspace(0, 1, 1024)[:, None] * (light - dark)
+    shades = dark * 0.5 + np.linspace(0, 1, 1024)[:, None] * (light - dark * 0.5)
     shades = np.round(shades).astype(np.uint8)
     return shades[(out * 1023).clip(0, 1023).astype(np.int32)]
 
@@ -211,7 +217,10 @@ def sparse(random: np.random.Generator, side: int) -> np.ndarray:
             size = float(np.exp(random.uniform(np.log(5), np.log(side / 5))))
             writer = Writer(any_face(random, size))
             text = " ".join(words(random, int(random.integers(1, 4))))
-            write(canvas, writer, text, x - side / 4, y, ink)
+            mask = writer.mask(text)
+            if random.random() < 0.35:
+                mask = turned(mask, random.choice([-90, 90, random.uniform(-60, 60)]))
+            canvas.blend(mask, round(x - side / 4), round(y - mask.shape[0] / 2), ink)
         elif kind == 2:
             radius = random.uniform(3, side / 6)
             canvas.ellipse(x, y, radius, radius, ink, random.choice([0, 1, 3]))
