@@ -35,6 +35,8 @@ def test_the_family_gives_the_model(config):
     [
         ("codec", "quadtre"),
         ("crop", 100),
+        ("drawn", 1.5),
+        ("drawn", -0.1),
         ("branch_crop", 0),
         ("batch", 0),
         ("branch", 1.5),

@@ -21,6 +21,7 @@ from codax.errors import CodaxError, ConfigError, ModelError
 from codax.train import loop
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
+from codax.train.drawn import drawn_set
 from codax.train.loop import MOST_BAD_STEPS, Stopped, train
 from codax.train.schedule import Box, Clock
 from codax.train.start import start_networks
@@ -99,9 +100,13 @@ def stop_at(step: int, number: int = signal.SIGTERM):
     return watch
 
 
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, resident):
+@pytest.mark.parametrize("drawn", [0.0, 0.5])
+def test_stopped_and_resumed_equals_uninterrupted(
+    tmp_path, resident, monkeypatch, drawn
+):
+    monkeypatch.setattr(loop, "drawn_set", lambda seed: drawn_set(seed, 3, 96))
     # Watching after every step gives the place to send the signals from.
-    config = config_of(watch=1e-9)
+    config = config_of(watch=1e-9, drawn=drawn)
     whole = train(config, tmp_path / "whole", resident, steps=10, say=str)
     before = signal.getsignal(signal.SIGTERM)
     run = tmp_path / "parts"
@@ -179,11 +184,11 @@ def calls(monkeypatch):
     """What the loop asks the compiled step for, without compiling it."""
     found = []
 
-    def steps(self, state, data, rates, batch, size, hard):
+    def steps(self, state, data, rates, batch, size, hard, drawn=()):
         found.append(
             (int(state["step"]), len(data), np.array(rates), batch, size, hard)
         )
-        found[-1] += (data[0] if len(data) == 1 else None,)
+        found[-1] += (data[0] if len(data) == 1 else None, drawn)
         state = state | {"step": state["step"] + len(rates)}
         return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": 1.0}
 
@@ -220,7 +225,7 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
     config = config_of(optimizer="adamw", stream=True, steps_per_call=2, seed=5)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
     samples = StreamingSet(paths, 64, 5, 0.0)
-    for step, count, rates, *_, crops in calls:
+    for step, count, rates, *_, crops, _ in calls:
         assert count == 1
         for i in range(len(rates)):
             expected = [samples.sample(2 * (step + i) + j) for j in range(2)]
@@ -230,8 +235,41 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
         train(config, tmp_path / "none", resident, steps=5, say=str)
 
 
+def test_drawn_crops_take_their_share_of_streamed_batches(
+    tmp_path, resident, calls, monkeypatch
+):
+    from PIL import Image
+
+    monkeypatch.setattr(loop, "drawn_set", lambda seed: drawn_set(seed, 2, 64))
+    paths = []
+    for seed in range(3):
+        paths.append(tmp_path / f"{seed}.png")
+        Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
+    fields = {"optimizer": "adamw", "stream": True, "seed": 5}
+    config = config_of(**fields, drawn=0.25, batch=4, branch_batch=8)
+    train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
+    samples = StreamingSet(paths, 64, 5, 0.0)
+    assert {call[3] for call in calls} == {4, 8}
+    for step, count, _, batch, *_, crops, drawn in calls:
+        assert count == 1
+        kept = {4: 3, 8: 6}[batch]
+        expected = [samples.sample(kept * step + j) for j in range(kept)]
+        np.testing.assert_array_equal(crops[0], expected)
+        np.testing.assert_array_equal(drawn[0], drawn_set(5, 2, 64).flat)
+    calls.clear()
+    config = config_of(**fields, drawn=1.0)
+    train(config, tmp_path / "all", resident, steps=5, stream=paths, say=str)
+    assert [call[6].shape for call in calls] == [(1, 0, 64, 64, 3)] * 5
+
+
+def test_runs_without_drawn_pictures_draw_none(tmp_path, resident, calls, monkeypatch):
+    monkeypatch.setattr(loop, "drawn_set", lambda seed: pytest.fail("drawn"))
+    train(config_of(optimizer="adamw"), tmp_path, resident, steps=5, say=str)
+    assert {call[7] for call in calls} == {()}
+
+
 def test_many_bad_steps_are_fatal(tmp_path, resident, monkeypatch):
-    def steps(self, state, data, rates, batch, size, hard):
+    def steps(self, state, data, rates, batch, size, hard, drawn=()):
         state = state | {"step": state["step"] + 1, "run_of_bad": state["step"] + 1}
         return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": np.inf}
 
@@ -268,7 +306,7 @@ def test_a_time_box_ends_in_time_and_its_branch_at_zero(tmp_path, resident, call
 def test_compiling_is_done_before_the_rate_falls(tmp_path, resident, monkeypatch):
     seen, found = set(), []
 
-    def steps(self, state, data, rates, batch, size, hard):
+    def steps(self, state, data, rates, batch, size, hard, drawn=()):
         found.append((float(rates[0]), size, hard))
         time.sleep(0.01 if (size, hard) in seen else 1.0)
         seen.add((size, hard))
@@ -310,18 +348,20 @@ DEVICES = """
 import jax, jax.numpy as jnp, numpy as np, sys
 sys.path.insert(0, {tests!r})
 from test_train_loop import config_of, pictures, start_of
+from codax.train.drawn import drawn_set
 from codax.train.trainer import Trainer
 from codax.train.soap import refresh_bases
-config = config_of(batch=8, branch_batch=8)
+config = config_of(batch=8, branch_batch=8, drawn=0.25)
 found = []
 for devices in (jax.devices()[:1], jax.devices()):
     trainer = Trainer(config, start_of(config.codec), devices)
     data = trainer.place(pictures().arrays())
+    drawn = trainer.place(drawn_set(0, 3, 96).arrays())
     state = trainer.place(jax.tree.map(jnp.copy, trainer.initial_state()))
     losses = []
     for step in range(50):
         state, report = trainer.steps(
-            state, data, jnp.asarray([1e-3]), 8, 64, False
+            state, data, jnp.asarray([1e-3]), 8, 64, False, drawn
         )
         losses.append(float(report["loss"]))
         if step == 0 or (step + 1) % 10 == 0:

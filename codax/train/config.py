@@ -58,6 +58,9 @@ class TrainConfig:
     are. Faster on a GPU and on CPUs with AMX."""
     rescale: float = 0.5
     """Share of crops taken from a picture reduced by 0.5 to 1."""
+    drawn: float = 0.0
+    """Share of a step's crops, rounded to whole ones, that show letters, shapes and
+    screens made from the seed (`codax.train.drawn`) instead of the data's pictures."""
     optimizer: str = "soap"
     """`soap` or `adamw`."""
     rate: float = 3e-3
@@ -104,6 +107,7 @@ class TrainConfig:
             object.__setattr__(self, "model", kind.config())
         for name, low, high in (
             ("rescale", 0, 1),
+            ("drawn", 0, 1),
             ("branch", 0, 1),
             ("hard", 0, 1),
             ("ema", 0, 1),

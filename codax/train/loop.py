@@ -39,6 +39,7 @@ from codax.coding.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
+from codax.train.drawn import drawn_set
 from codax.train.initial import join_initial
 from codax.train.record import write_before, write_environment
 from codax.train.schedule import Box
@@ -213,6 +214,11 @@ class _Runner:
         if streaming and not self.paths:
             raise ConfigError("stream: 0 pictures to stream; name a folder")
         self.data = () if streaming else self.trainer.place(resident.arrays())
+        self.drawn: tuple = ()
+        if self.trainer.config.drawn:
+            self.say("letters, shapes and screens are drawn from the seed")
+            drawn = drawn_set(self.trainer.config.seed)
+            self.drawn = self.trainer.place(drawn.arrays())
 
     def phase(self, state: State, phase: str) -> State:
         """Steps until the phase ends or a signal came; saves the state."""
@@ -234,7 +240,9 @@ class _Runner:
             rates = jnp.asarray([box.rate(phase, step + i) for i in range(k)])
             hard = box.hard(phase, step)
             data = self.data or (np.stack([next(crops) for _ in range(k)]),)
-            state, report = self.trainer.steps(state, data, rates, batch, size, hard)
+            state, report = self.trainer.steps(
+                state, data, rates, batch, size, hard, self.drawn
+            )
             report = {name: float(value) for name, value in report.items()}
             if config.optimizer == "soap" and (
                 step == box.first
@@ -269,11 +277,13 @@ class _Runner:
         begin = time.monotonic()
         config = self.trainer.config
         k = config.steps_per_call
-        blank = (np.zeros((k, batch, size, size, 3), np.uint8),)
+        pictures = batch - self.trainer.drawn(batch)
+        blank = (np.zeros((k, pictures, size, size, 3), np.uint8),)
         for hard in (False, True) if config.hard else (False,):
             copy = self.trainer.place_state(state)
             rates = jnp.zeros(k)
-            self.trainer.steps(copy, self.data or blank, rates, batch, size, hard)
+            data = self.data or blank
+            self.trainer.steps(copy, data, rates, batch, size, hard, self.drawn)
             self.compiled.add((k, batch, size, hard))
         spent = time.monotonic() - begin
         self.box.clock.add_whole(spent)
@@ -292,12 +302,18 @@ class _Runner:
     def _crops(
         self, batch: int, size: int, step: int
     ) -> Generator[np.ndarray, None, None]:
-        """Batches of the streaming set; sample i of step s is number s * batch + i."""
+        """Batches of the streaming set; sample i of step s is number s * count + i.
+
+        The count is that of crops which are not drawn.
+        """
         if self.data:
             return
         config = self.trainer.config
+        count = batch - self.trainer.drawn(batch)
+        while not count:
+            yield np.zeros((0, size, size, 3), np.uint8)
         crops = StreamingSet(self.paths, size, config.seed, config.rescale)
-        yield from crops.batches(batch, start=step * batch)
+        yield from crops.batches(count, start=step * count)
 
     def _save(self, state: State, phase: str) -> None:
         extra = {}

@@ -105,6 +105,10 @@ class Trainer:
     def __hash__(self) -> int:
         return hash((self.config, self.mesh))
 
+    def drawn(self, batch: int) -> int:
+        """How many of a step's crops are drawn ones; they come last."""
+        return round(self.config.drawn * batch)
+
     def place(self, tree: Any) -> Any:
         """Puts arrays on the device, or a copy on each of them."""
         if self.mesh is None:
@@ -195,20 +199,31 @@ class Trainer:
             jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), facts),
         )
 
-    def _step(self, state: State, data, rate, batch, size, hard) -> tuple[State, Any]:
+    def _crops(self, data, drawn, key, batch, size) -> jax.Array:
+        """The crops of a step: pictures of the data, then drawn ones."""
+        count = self.drawn(batch) if drawn else 0
+
+        def cut(pictures, key, count, rescale):
+            flat, offsets, heights, widths = pictures
+            return crop_batch(flat, offsets, heights, widths, key, count, size, rescale)
+
+        parts = [] if len(data) > 1 else list(data)
+        if not parts and count < batch:
+            parts.append(cut(data, key, batch - count, self.config.rescale))
+        if count:
+            # Never rescaled: their edges stay as sharp as they were drawn.
+            parts.append(cut(drawn, jax.random.fold_in(key, 1), count, 0.0))
+        return jnp.concatenate(parts)
+
+    def _step(
+        self, state: State, data, drawn, rate, batch, size, hard
+    ) -> tuple[State, Any]:
         """One update. Randomness is keyed by seed and step alone."""
         config = self.config
         frozen = config.freeze + (ENCODER if hard else ())
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
-        if len(data) > 1:
-            flat, offsets, heights, widths = data
-            rescale = config.rescale
-            x = crop_batch(
-                flat, offsets, heights, widths, crop_key, batch, size, rescale
-            )
-        else:
-            (x,) = data
+        x = self._crops(data, drawn, crop_key, batch, size)
         low, high = (2 * end for end in family(config.codec).qualities)
         quality = jax.random.randint(quality_key, (batch,), low, high + 1)
         if config.quality >= 0:
@@ -316,17 +331,19 @@ class Trainer:
         return state | {"params": params, "ema": ema, "fixed": fixed}, facts
 
     @partial(jax.jit, static_argnums=(0, 4, 5, 6), donate_argnums=(1,))
-    def steps(self, state, data, rates, batch: int, size: int, hard: bool):
+    def steps(self, state, data, rates, batch: int, size: int, hard: bool, drawn=()):
         """`len(rates)` updates in one compiled call.
 
         Args:
             state: see `initial_state`; given away.
-            data: arrays of a `ResidentSet`; or one array uint8[k batch size size 3],
-                crops of a streaming set.
+            data: arrays of a `ResidentSet`; or one array uint8[k n size size 3],
+                crops of a streaming set, n = batch - drawn crops.
             rates: float32[k], learning rates.
             batch: crops a step.
             size: side of the crops.
             hard: encoder frozen, latents rounded hard.
+            drawn: arrays of the drawn `ResidentSet`, see `codax.train.drawn`; without
+                them all crops are of the data.
 
         Returns:
             The state, and the means of loss, bpp, PSNR and gradient norm.
@@ -335,7 +352,7 @@ class Trainer:
 
         def body(state, inputs):
             rate, crops = inputs
-            return self._step(state, crops or data, rate, batch, size, hard)
+            return self._step(state, crops or data, drawn, rate, batch, size, hard)
 
         if rates.shape[0] == 1:
             return body(state, (rates[0], tuple(x[0] for x in streamed)))
