@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from codax.codecs.adaptive import AdaptiveConfig, adaptive
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.fsq import FsqConfig, fsq
@@ -53,6 +54,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "fsq": Family(codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     "rvq": Family(codec_id=8, config=RvqConfig, networks=rvq),
+    "adaptive": Family(codec_id=10, config=AdaptiveConfig, networks=adaptive),
 }
 
 

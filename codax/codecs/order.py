@@ -59,7 +59,8 @@ class Step:
         put: writes values [N h w k] into the array known so far.
         halo: how far, in cells of 1/16, an output of the network looks; multiple of 4.
         where: `(rows, columns) -> bool[rows columns]`, the positions that the step
-            codes; None for all. The rest of what `put` gets is zero.
+            codes, or the array of the state, of one channel, that is not zero there;
+            None for all. The rest of what `put` gets is zero.
         layer: of the streams of a file that can be cut, which holds the step.
         whole: a derived step that takes whole arrays at once, cut to the picture's own
             grids and as int32; its `extent` is the target's rows and columns. NumPy
@@ -74,7 +75,7 @@ class Step:
     take: Callable[[Any], Any] = lambda whole: whole
     put: Callable[[Any, Any], Any] = lambda known, values: values
     halo: int = 0
-    where: Callable[[int, int], np.ndarray] | None = None
+    where: Callable[[int, int], np.ndarray] | str | None = None
     layer: int = 0
     whole: bool = False
 
@@ -187,7 +188,10 @@ def rate(
             own = jnp.ceil(extent * prior.strides[step.target])
             cost, kept = grid_mask(cost, own), grid_mask(kept, own)
         if step.where is not None:
-            coded = jnp.asarray(step.where(*value.shape[1:3]))[..., None]
+            if isinstance(step.where, str):
+                coded = state[step.where] > 0
+            else:
+                coded = jnp.asarray(step.where(*value.shape[1:3]))[..., None]
             cost, kept = jnp.where(coded, cost, 0.0), jnp.where(coded, kept, 0.0)
         if step.layer:
             used = step.layer < layers_at(quality, layer_count(prior))
@@ -287,9 +291,17 @@ def _walk(
         rows, columns = extents[step.target]
         own: Any = np.s_[0, :rows, :columns]
         if step.where is not None:
-            own = (0, *np.nonzero(step.where(rows, columns)))
+            own = (0, *np.nonzero(_positions(step, state, rows, columns)))
         values = np.zeros_like(step.take(state[step.target]))
         own_heads = [head[own] for head in heads]
         values[own] = code(step, own_heads, own, values[own].shape)
         state[step.target] = step.put(state[step.target], values)
     return {name: state[name] for name in shapes}
+
+
+def _positions(step: Step, state: State, rows: int, columns: int) -> np.ndarray:
+    """Where a step codes, bool[rows columns]."""
+    if isinstance(step.where, str):
+        return state[step.where][0, :rows, :columns, 0] > 0
+    assert step.where is not None
+    return step.where(rows, columns)

@@ -37,7 +37,7 @@ from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
 from codax.transforms.layers import array_module
 
-__all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
+__all__ = ["QuadtreeConfig", "QuadtreePrior", "putting", "quadtree", "taking"]
 
 Array = jax.Array | np.ndarray
 QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
@@ -52,7 +52,7 @@ class QuadtreeConfig(HyperConfig):
     """Blocks of the trunk."""
 
 
-def _take(step: int):
+def taking(step: int):
     """Picks the quarter that each position codes: [N h w M] -> [N h w M/4]."""
 
     def take(y: Array) -> Array:
@@ -69,7 +69,7 @@ def _take(step: int):
     return take
 
 
-def _put(step: int):
+def putting(step: int):
     """Writes each position's quarter into the latents known so far."""
     cell = np.zeros((2, 2, 4), bool)
     for phase, quarter in enumerate(QUARTERS[step]):
@@ -110,8 +110,8 @@ class QuadtreePrior(HyperPrior):
                 target="y",
                 reads=("features", "y") if k else ("features",),
                 network=_network(k),
-                take=_take(k),
-                put=_put(k),
+                take=taking(k),
+                put=putting(k),
                 halo=STEP_HALO,
             )
             for k in range(4)

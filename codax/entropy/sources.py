@@ -22,6 +22,8 @@ from codax.entropy.domain import LATENT_LIMIT
 from codax.entropy.exact import straight_through_round
 from codax.entropy.quantisers import Rounding, drawn
 from codax.entropy.tables import (
+    BINARY_COUNT,
+    BINARY_STEP,
     FRACTIONS,
     TABLE_TOTAL,
     GridShape,
@@ -31,10 +33,12 @@ from codax.entropy.tables import (
 
 __all__ = [
     "GRID_LIMIT",
+    "BinarySource",
     "DigitSource",
     "GridSource",
     "IndexSource",
     "ResidualSource",
+    "ScaleSource",
     "Source",
     "StaticSource",
 ]
@@ -174,6 +178,68 @@ class ResidualSource:
         """See `Source`."""
         stored = symbols * 16 + heads[0].astype(np.int32)
         return np.clip(stored, -LATENT_LIMIT, LATENT_LIMIT)
+
+
+@dataclass(frozen=True)
+class ScaleSource:
+    """Integers about 0, by the tables of `ResidualSource`; the head is the index.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: ScaleShape
+    tables = "scales"
+    unit = 1
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        kept = ROUNDING(value).values
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen, heads[0]), kept
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return heads[0].astype(np.int32)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        limit = ROUNDING.limit
+        return np.clip(np.round(value), -limit, limit).astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        return np.clip(symbols, -ROUNDING.limit, ROUNDING.limit)
+
+
+@dataclass(frozen=True)
+class BinarySource:
+    """Decisions, 0 or 1, by stored tables that lie evenly in the logit.
+
+    Head: the number of the table, 0..63.
+    """
+
+    tables = "binary"
+    unit = 1
+    step = BINARY_STEP
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; there is nothing to round."""
+        logit = self.step * (heads[0] - 0.5 * (BINARY_COUNT - 1))
+        against = jnp.where(value > 0, -logit, logit)
+        return jax.nn.softplus(against) / np.log(2.0), value
+
+    def index(self, heads, shape):
+        """See `Source`."""
+        return heads[0].astype(np.int32)
+
+    def symbols(self, value, heads):
+        """See `Source`."""
+        return value.astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `Source`."""
+        return np.clip(symbols, 0, 1)
 
 
 @dataclass(frozen=True)

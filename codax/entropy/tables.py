@@ -25,6 +25,8 @@ from flax import nnx
 
 __all__ = [
     "ANCHORS",
+    "BINARY_COUNT",
+    "BINARY_STEP",
     "ANCHOR_SPACING",
     "FRACTIONS",
     "GRID_LOG_MIN",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 SCALE_COUNT = 64
+BINARY_COUNT = 64
+BINARY_STEP = 0.32
+"""Tables of two symbols: logits of the 1, a step apart, even about 0 (1/2)."""
 LOG_SCALE_MIN = float(np.log(0.11))
 LOG_SCALE_STEP = float((np.log(256.0) - np.log(0.11)) / (SCALE_COUNT - 1))
 GRID_SCALES = 32
