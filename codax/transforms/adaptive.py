@@ -70,8 +70,9 @@ GROUP = 8
 """Neighbouring coefficients that share half of what a proxy knows of their size."""
 SLOPE = 6.0 / np.log(2.0)
 """Bits that a squared step of error is worth: lambda / 3 times the step squared."""
-LARGE_BITS, SMALL_BITS = 1.0, 3.0
-"""What saying the type costs, about."""
+SIDE_BITS, SMALL_BITS = 2.0, 3.0
+"""What saying a type costs beyond saying the first, about: flat cells, where all types
+do equally well, shall agree."""
 TAIL_BITS = 6.0
 """What a cell's flag and its silent coefficients cost where it has a tail, about."""
 
@@ -294,8 +295,8 @@ def choose(
         coded = TAIL_BITS + _rare_bits(rest) + SLOPE * error[..., leading:].sum(-1)
         silent = SLOPE * (values[..., leading:] ** 2).sum(-1)
         tails.append(coded < silent)
-        side = LARGE_BITS if number < large else SMALL_BITS
-        costs.append(cost + jnp.minimum(coded, silent) + side)
+        side = SIDE_BITS if number < large else SMALL_BITS
+        costs.append(cost + jnp.minimum(coded, silent) + (side if number else 0.0))
     kind = jnp.argmin(jnp.stack(costs), 0)
     tail = sum(jnp.where(kind == k, t, False) for k, t in enumerate(tails))
     return kind.astype(jnp.int32), tail.astype(jnp.int32)
