@@ -211,7 +211,7 @@ class Codec:
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix = self._encode(rgb, quality, coders, refine=refine)
+        prefix, _ = self._encode(rgb, quality, coders, refine=refine)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -229,7 +229,7 @@ class Codec:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
-        self._encode(rgb, quality, meters)
+        _, state = self._encode(rgb, quality, meters)
         extents = self._networks.extents(*rgb.shape[:2])
         steps = [step for step in self.model.prior.steps if step.coded]
         found = {}
@@ -237,9 +237,7 @@ class Codec:
         # Further steps are of layers that the quality does not have, or of the chroma
         # of a lossless codec's grey picture.
         for step, bits in zip(steps, every, strict=False):
-            own = np.ones(extents[step.target], bool)
-            if step.where is not None:
-                own = step.where(*own.shape)
+            own = order.positions(step, state, *extents[step.target])
             found[step.name] = np.zeros(own.shape)
             found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
         return found
@@ -251,11 +249,11 @@ class Codec:
         sinks: Sequence[SymbolSink],
         *,
         refine: int = 0,
-    ) -> bytes:
+    ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
         Returns:
-            What stands before them in the stream.
+            What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
         prefix, shifts = b"", {}
@@ -270,7 +268,7 @@ class Codec:
                 from codax.codecs.refining import refine as refined
 
                 latents = refined(self._networks, rgb, latents, quality, refine)
-        order.encode(
+        state = order.encode(
             self.model.prior,
             self._networks.steps(height, width, quality, shifts=shifts),
             latents,
@@ -278,7 +276,7 @@ class Codec:
             self._tables(quality),
             sinks,
         )
-        return prefix
+        return prefix, state
 
     def decompress(
         self,

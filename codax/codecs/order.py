@@ -35,6 +35,7 @@ __all__ = [
     "encode",
     "layer_count",
     "layers_at",
+    "positions",
     "rate",
 ]
 
@@ -112,6 +113,17 @@ class Prior(Protocol):
 
     def set_scale(self, std: Any) -> None:
         """Starts from the transform coder's standard deviations."""
+
+
+def positions(
+    step: Step, state: Mapping[str, Any], rows: int, columns: int
+) -> np.ndarray:
+    """Where a step codes, bool[rows columns], once the state has what decides it."""
+    if step.where is None:
+        return np.ones((rows, columns), bool)
+    if isinstance(step.where, str):
+        return state[step.where][0, :rows, :columns, 0] > 0
+    return step.where(rows, columns)
 
 
 def layer_count(prior: Prior) -> int:
@@ -208,7 +220,7 @@ def encode(
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
     sinks: Sequence[SymbolSink],
-) -> None:
+) -> State:
     """Codes latents.
 
     Args:
@@ -219,6 +231,9 @@ def encode(
         tables: by target.
         sinks: a sink for each layer that is coded; takes the symbols of its steps in
             turn.
+
+    Returns:
+        By target, what a decoder will have.
     """
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
@@ -229,7 +244,7 @@ def encode(
         return source.kept(symbols, heads)
 
     shapes = {name: value.shape for name, value in latents.items()}
-    _walk(prior, run, shapes, extents, code, len(sinks))
+    return _walk(prior, run, shapes, extents, code, len(sinks))
 
 
 def decode(
@@ -291,17 +306,9 @@ def _walk(
         rows, columns = extents[step.target]
         own: Any = np.s_[0, :rows, :columns]
         if step.where is not None:
-            own = (0, *np.nonzero(_positions(step, state, rows, columns)))
+            own = (0, *np.nonzero(positions(step, state, rows, columns)))
         values = np.zeros_like(step.take(state[step.target]))
         own_heads = [head[own] for head in heads]
         values[own] = code(step, own_heads, own, values[own].shape)
         state[step.target] = step.put(state[step.target], values)
     return {name: state[name] for name in shapes}
-
-
-def _positions(step: Step, state: State, rows: int, columns: int) -> np.ndarray:
-    """Where a step codes, bool[rows columns]."""
-    if isinstance(step.where, str):
-        return state[step.where][0, :rows, :columns, 0] > 0
-    assert step.where is not None
-    return step.where(rows, columns)

@@ -29,6 +29,8 @@ from codax.entropy.coder import TableSet
 from codax.entropy.exact import UNIT, WEIGHT_BITS
 from codax.entropy.tables import (
     ANCHORS,
+    BINARY_COUNT,
+    BINARY_STEP,
     FRACTIONS,
     GRID_LOG_MIN,
     GRID_LOG_STEP,
@@ -47,6 +49,7 @@ from codax.errors import ModelError
 __all__ = [
     "BANK",
     "bank_tables",
+    "binary_tables",
     "digest",
     "grid_tables",
     "of_networks",
@@ -166,6 +169,13 @@ def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
     return tables
 
 
+def binary_tables() -> list[np.ndarray]:
+    """The 64 tables of decisions, by the logit of the 1."""
+    logits = BINARY_STEP * (np.arange(BINARY_COUNT) - 0.5 * (BINARY_COUNT - 1))
+    ones = 1.0 / (1.0 + np.exp(-logits))
+    return [integer_table(np.array([1.0 - p, p])) for p in ones]
+
+
 def static_tables(logits, loc, log_scale) -> list[np.ndarray]:
     """Tables of one static source, [anchor][channel] in one list."""
     tables = []
@@ -200,14 +210,14 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
     """The table sets of a source.
 
     Returns:
-        One set of 64 for `scales`, one of 256 for `grid`, one of all for a bank; for a
-        static source one set for each quality anchor, with a table per channel.
+        One set of 64 for `scales` and for `binary`, one of 256 for `grid`, one of all
+        for a bank; for a static source one set for each quality anchor, with a table per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.
     """
     parts = _split(packed, name)
-    if name == "bank":
+    if name in ("bank", "binary"):
         return [TableSet(parts, [0] * len(parts))]
     if name == "scales":
         whole = [np.concatenate([p[1:-1][::-1], p]) for p in parts]

@@ -16,6 +16,7 @@ from codax.codecs.families import family
 from codax.codecs.weights import (
     BANK,
     bank_tables,
+    binary_tables,
     digest,
     grid_tables,
     of_networks,
@@ -45,6 +46,8 @@ SHAPES = {
     "prior/grid_shape": ("grid", grid_tables),
 }
 """By the path of a density that tables share: their name, and what makes them."""
+DECISIONS = "prior/map_head"
+"""Begins the paths of networks whose decisions have stored tables of their own."""
 
 
 def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -67,6 +70,8 @@ def pack_codec(arrays: Arrays) -> dict[str, np.ndarray]:
             logit = float(plain[f"{path}/weight"])
             spread = float(np.exp(plain[f"{path}/spread"]))
             packed |= pack_tables(name, tables(1 / (1 + np.exp(-logit)), spread))
+    if any(path.startswith(DECISIONS) for path in plain):
+        packed |= pack_tables("binary", binary_tables())
     for path in plain:
         if path.endswith("_density/logits"):
             base = path.removesuffix("logits")
