@@ -136,7 +136,7 @@ def _start_lossy(name, model, config, random):
             matrix[octave[3], begin + 3] = 1.0
         model.set_transform_coder(colour, matrix, matrix.T, std)
     elif name == "adaptive":
-        model.set_types(_small_types())
+        model.set_types(small_types())
     else:
         matrix = cosine_matrix(latents)
         model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
@@ -151,7 +151,7 @@ def _start_lossy(name, model, config, random):
         model.adapt(np.stack(crops).astype(np.float32), "start")
 
 
-def _small_types() -> Fitted:
+def small_types() -> Fitted:
     """Cosines of blocks and of quarters; of each a second type, turned by a quarter."""
     large = cosine_matrix(768)
     small = cosine_matrix(192, 8)

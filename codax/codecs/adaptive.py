@@ -122,7 +122,7 @@ def _odds(half: int):
     """Logits of a half's decisions from features, and from the map of the other."""
 
     def network(prior: AdaptivePrior, features, *rest, exact=True):
-        *known, quality, extent = rest
+        *known, _, extent = rest
         if known:
             kind, which, flag = known
             seen = types_of(kind, which, prior.large, prior.small)
@@ -388,7 +388,7 @@ class AdaptiveNetworks(nnx.Module):
     def analysis(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        """Latents and map of pictures float32[N H W 3] 0..255, sides multiples of 64."""
+        """Latents and map of pictures float32[N H W 3], 0..255."""
         found = self.g_a(self.g_s.bases, x, quality)
         # The hyper-analysis takes latents in steps.
         base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]

@@ -211,7 +211,8 @@ def unpack_tables(packed: Arrays, name: str) -> list[TableSet]:
 
     Returns:
         One set of 64 for `scales` and for `binary`, one of 256 for `grid`, one of all
-        for a bank; for a static source one set for each quality anchor, with a table per channel.
+        for a bank; for a static source one set for each quality anchor, with a table
+        per channel.
 
     Raises:
         ModelError: tables are missing or break the rules.

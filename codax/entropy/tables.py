@@ -25,9 +25,9 @@ from flax import nnx
 
 __all__ = [
     "ANCHORS",
+    "ANCHOR_SPACING",
     "BINARY_COUNT",
     "BINARY_STEP",
-    "ANCHOR_SPACING",
     "FRACTIONS",
     "GRID_LOG_MIN",
     "GRID_LOG_STEP",

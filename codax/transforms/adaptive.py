@@ -252,10 +252,8 @@ def _mix(parts: Any, mixed: Any) -> Any:
     xp: Any = np if isinstance(parts, np.ndarray) else jnp
     a, b, c, d = (parts[..., s, :] for s in range(4))
     sums = (a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d)
-    return xp.stack(
-        [xp.where(mixed > 0, 0.5 * u, p) for u, p in zip(sums, (a, b, c, d), strict=True)],
-        -1,
-    )
+    pairs = zip(sums, (a, b, c, d), strict=True)
+    return xp.stack([xp.where(mixed > 0, 0.5 * u, p) for u, p in pairs], -1)
 
 
 def _bits(size: Any) -> Any:

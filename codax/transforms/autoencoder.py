@@ -160,6 +160,7 @@ class Blocks(nnx.Module):
             setattr(self, f"block{i}", Block(channels, rngs=rngs))
 
     def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
+        """Maps float32[N h w C] to the same shape."""
         for i in range(self.count):
             x = getattr(self, f"block{i}")(x, extent)
         return x

@@ -1,6 +1,6 @@
-"""adaptive-tiny: the widths of quadtree-tiny with transforms chosen for each cell.
+r"""adaptive-tiny: the widths of quadtree-tiny with transforms chosen for each cell.
 
-    codax train adaptive-tiny --steps 3000 --set bfloat16=true --set accumulate=8 \\
+    codax train adaptive-tiny --steps 3000 --set bfloat16=true --set accumulate=8 \
         -o runs/adaptive
 """
 
