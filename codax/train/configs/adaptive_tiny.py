@@ -2,6 +2,8 @@ r"""adaptive-tiny: the widths of quadtree-tiny with transforms chosen for each c
 
     codax train adaptive-tiny --steps 3000 --set bfloat16=true --set accumulate=8 \
         -o runs/adaptive
+
+is how it was compared with quadtree-tiny; no weights of it ship.
 """
 
 from codax.codecs.adaptive import AdaptiveConfig
