@@ -95,7 +95,7 @@ def test_every_latent_is_coded_once(name):
         def own(step, numbers=numbers):
             """What a step codes, zero at positions that it leaves out."""
             found = step.take(numbers)
-            if step.where is None:
+            if step.where is None or isinstance(step.where, str):
                 return found
             return found * step.where(*found.shape[1:3])[..., None]
 

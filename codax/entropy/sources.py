@@ -224,7 +224,8 @@ class BinarySource:
     step = BINARY_STEP
 
     def train(self, value, heads, quality, noise):
-        """See `Source`; there is nothing to round."""
+        """See `Source`."""
+        value = jnp.clip(jnp.round(value), 0.0, 1.0)
         logit = self.step * (heads[0] - 0.5 * (BINARY_COUNT - 1))
         against = jnp.where(value > 0, -logit, logit)
         return jax.nn.softplus(against) / np.log(2.0), value
@@ -235,7 +236,7 @@ class BinarySource:
 
     def symbols(self, value, heads):
         """See `Source`."""
-        return value.astype(np.int32)
+        return np.clip(np.round(value), 0, 1).astype(np.int32)
 
     def kept(self, symbols, heads):
         """See `Source`."""
