@@ -17,6 +17,7 @@ from PIL import Image
 from codax.codecs.families import FAMILIES
 from codax.face.building import pack_model
 from codax.face.codec import Codec
+from codax.transforms.adaptive import Fitted
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
@@ -54,6 +55,8 @@ WIDTHS = {
     "levels": 2,
     "split": 1,
     "channels": 8,
+    "typed": 8,
+    "map_features": 8,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 
@@ -69,18 +72,18 @@ def small_config(name: str):
     return config
 
 
-def cosine_matrix(components: int) -> np.ndarray:
-    """Orthonormal columns, float32[768 M]: low-frequency cosines of 16x16x3 blocks."""
-    place = np.arange(16) + 0.5
-    rows = np.cos(np.pi / 16 * np.outer(np.arange(16), place)) / np.sqrt(8)
+def cosine_matrix(components: int, side: int = 16) -> np.ndarray:
+    """Orthonormal columns, float32[3 side^2 M]: low-frequency cosines of blocks."""
+    place = np.arange(side) + 0.5
+    rows = np.cos(np.pi / side * np.outer(np.arange(side), place)) / np.sqrt(side / 2)
     rows[0] /= np.sqrt(2)
     colours = np.linalg.qr(np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T)[0].T
     # Chroma counts as four steps of frequency, as in a picture.
     wanted = sorted(
         (u + v + 4 * (c > 0), c, u, v)
         for c in range(3)
-        for u in range(16)
-        for v in range(16)
+        for u in range(side)
+        for v in range(side)
     )
     columns = [
         np.einsum("i,j,c->ijc", rows[u], rows[v], colours[c]).ravel()
@@ -105,7 +108,7 @@ def small_networks(name: str, seed: int = 0):
             lambda count, side: np.stack([photo()[:side, 230 : 230 + side]] * count)
         )
     else:
-        _start_lossy(model, config, random)
+        _start_lossy(name, model, config, random)
     # Heads start near zero; louder ones make means and tables differ. Those of a codec
     # without rounding would be so far off that most symbols were escapes.
     loud = 1.0 if FAMILIES[name].lossless else 4.0
@@ -117,7 +120,7 @@ def small_networks(name: str, seed: int = 0):
     return model, config
 
 
-def _start_lossy(model, config, random):
+def _start_lossy(name, model, config, random):
     """Sets the cosine transform, and noise into the networks beside it."""
     latents = config.transforms.latents
     std = (300.0 / (1.0 + np.arange(latents))).astype(np.float32)
@@ -131,17 +134,39 @@ def _start_lossy(model, config, random):
             matrix[octave[:3], begin : begin + 3] = colours
             matrix[octave[3], begin + 3] = 1.0
         model.set_transform_coder(colour, matrix, matrix.T, std)
+    elif name == "adaptive":
+        model.set_types(small_types())
     else:
         matrix = cosine_matrix(latents)
         model.set_transform_coder(colour, matrix, matrix.T[:, block_order()], std)
     # The networks beside the linear path end in zeros; here they shall count.
-    for layer in (model.g_a.leave, model.g_s.leave):
+    own = (model.g_s,) if name == "adaptive" else (model.g_a, model.g_s)
+    for layer in (network.leave for network in own):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
     if model.adapts:
         places = random.integers(0, 512, (12, 2))
         crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
         model.adapt(np.stack(crops).astype(np.float32), "start")
+
+
+def small_types() -> Fitted:
+    """Cosines of blocks and of quarters; of each a second type, turned by a quarter."""
+    large = cosine_matrix(768)
+    small = cosine_matrix(192, 8)
+    turned = small.reshape(8, 8, 3, 192).transpose(1, 0, 2, 3).reshape(192, 192)
+    flipped = large.reshape(16, 16, 3, 768).transpose(1, 0, 2, 3).reshape(768, 768)
+    order = block_order()
+    std = (20.0 + 300.0 / (1.0 + np.arange(768))).astype(np.float32)
+    return Fitted(
+        colour=np.full(3, 128.0, np.float32),
+        large=np.stack([large[order], flipped[order]]),
+        small=np.stack([small, turned]),
+        mixed=np.tile((np.arange(192) < 3).astype(np.float32), (2, 1)),
+        std=np.tile(std, (4, 1)),
+        whole=std,
+        share=np.array([0.4, 0.3, 0.2, 0.1], np.float32),
+    )
 
 
 def packed_codec(name: str, seed: int = 0):

@@ -23,7 +23,7 @@ from codax.transforms.fronts import octaves, split
 from codax.transforms.klt import block_order, fit_groups, fit_klt
 from codax.transforms.rates import MIDDLE_QUALITY
 
-__all__ = ["Autoencoder"]
+__all__ = ["BLOCKS", "SIDE_HALO", "Autoencoder"]
 
 BLOCKS = 40_000
 """Blocks of 16x16 that the linear transform is fitted to."""

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from codax.codecs.adaptive import AdaptiveConfig, adaptive
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.fsq import FsqConfig, fsq
@@ -70,6 +71,7 @@ OWN = (
     ),
     Family(name="fsq", codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     Family(name="rvq", codec_id=8, config=RvqConfig, networks=rvq),
+    Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
 """By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic."""

@@ -36,7 +36,7 @@ from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
 from codax.entropy.units import HEAD_LIMIT
 
-__all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree"]
+__all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree", "quarter_mask"]
 
 QUARTERS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))
 """The quarter that positions A, B, C, D code, by step."""
@@ -50,7 +50,7 @@ class QuadtreeConfig(HyperConfig):
     """Blocks of the trunk."""
 
 
-def _mask(step: int, latents: int) -> Mask:
+def quarter_mask(step: int, latents: int) -> Mask:
     """The quarter that each position codes at a step."""
     size = latents // 4
     quarters = (range(q * size, (q + 1) * size) for q in QUARTERS[step])
@@ -82,7 +82,7 @@ def _steps(latents: int) -> tuple[Step, ...]:
                 target="y",
                 reads=("features", "y") if k else ("features",),
                 network=_network(k),
-                mask=_mask(k, latents),
+                mask=quarter_mask(k, latents),
                 halo=STEP_HALO,
             )
             for k in range(4)

@@ -67,6 +67,11 @@ def _check_arrays(order: Walked, step: Step, written: set[str]) -> None:
             f"step {step.name}: derives {step.target!r}, which is coded, or derived "
             "before"
         )
+    if step.within and step.within not in written:
+        raise ModelError(
+            f"step {step.name}: codes within {step.within!r}, which no step before it "
+            "writes"
+        )
     own = {step.target} if step.coded else set()
     for name in step.reads:
         if name not in written | own:

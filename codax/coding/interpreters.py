@@ -20,7 +20,7 @@ def encode(
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
     sinks: Sequence[SymbolSink],
-) -> None:
+) -> dict[str, np.ndarray]:
     """Codes latents.
 
     Args:
@@ -31,6 +31,9 @@ def encode(
         tables: by target.
         sinks: a sink for each layer that is coded; takes the symbols of its steps in
             turn.
+
+    Returns:
+        By target, what a decoder will have.
     """
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
@@ -41,7 +44,7 @@ def encode(
         return source.kept(symbols, heads)
 
     shapes = {name: value.shape for name, value in latents.items()}
-    _walk(order, run, shapes, extents, code, len(sinks))
+    return _walk(order, run, shapes, extents, code, len(sinks))
 
 
 def decode(
@@ -102,7 +105,7 @@ def _walk(
             continue
         rows, columns = extents[step.target]
         own: Any = np.s_[0, :rows, :columns]
-        where = step.where(rows, columns)
+        where = step.positions(state, rows, columns)
         if where is not None:
             own = (0, *np.nonzero(where))
         values = np.zeros_like(step.take(state[step.target]))

@@ -66,6 +66,9 @@ class Step:
             In an order that was read as data, the network's name.
         coded: whether the step codes latents.
         mask: which latents it codes; None for all.
+        within: an array of the state, of one channel, on the target's grid: only where
+            it is not zero anything is coded; "" for everywhere. The rest of what `put`
+            gets is zero.
         halo: how far, in cells of 1/16, an output of the network looks; multiple of 4.
         layer: of the streams of a file that can be cut, which holds the step.
         whole: of a derived step that takes whole arrays at once, cut to the picture's
@@ -80,6 +83,7 @@ class Step:
     network: Network | str | None = None
     coded: bool = True
     mask: Mask | None = None
+    within: str = ""
     halo: int = 0
     layer: int = 0
     whole: str = ""
@@ -99,6 +103,22 @@ class Step:
         """Whether a picture has what the step is about: a grey one has no chroma."""
         needed = (*self.reads, self.target) if self.coded else self.reads
         return all(name in state for name in needed)
+
+    def positions(
+        self, state: Mapping[str, Any], rows: int, columns: int
+    ) -> np.ndarray | None:
+        """Where the step codes, bool[rows columns]; None for everywhere.
+
+        Args:
+            state: what is known by then, [1 h w C].
+            rows: of the picture's own grid.
+            columns: likewise.
+        """
+        where = self.where(rows, columns)
+        if not self.within:
+            return where
+        own = state[self.within][0, :rows, :columns, 0] != 0
+        return own if where is None else own & where
 
     def take(self, whole: Any) -> Any:
         """Picks the step's latents from the whole array, [N h w C] -> [N h w k]."""
@@ -254,11 +274,19 @@ def _describe_step(step: Step) -> dict[str, Any]:
         "network": None if step.network is None else network,
         "coded": step.coded,
         "mask": None if step.mask is None else step.mask.describe(),
+        "within": step.within,
         "halo": step.halo,
         "layer": step.layer,
         "whole": step.whole,
     }
-    usual = {"mask": None, "halo": 0, "layer": 0, "whole": "", "coded": True}
+    usual = {
+        "mask": None,
+        "within": "",
+        "halo": 0,
+        "layer": 0,
+        "whole": "",
+        "coded": True,
+    }
     return {n: v for n, v in described.items() if n not in usual or v != usual[n]}
 
 

@@ -89,8 +89,11 @@ def rate(
             own = jnp.ceil(extent * prior.strides[step.target])
             cost, kept = grid_mask(cost, own), grid_mask(kept, own)
         where = step.where(*value.shape[1:3])
-        if where is not None:
-            coded = jnp.asarray(where)[..., None]
+        coded = None if where is None else jnp.asarray(where)[..., None]
+        if step.within:
+            own = state[step.within] != 0
+            coded = own if coded is None else own & coded
+        if coded is not None:
             cost, kept = jnp.where(coded, cost, 0.0), jnp.where(coded, kept, 0.0)
         if step.layer:
             used = step.layer < layers_at(quality, layer_count(prior))

@@ -107,7 +107,7 @@ class SampleCoder:
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix = self._encode(rgb, quality, coders, refine=refine)
+        prefix, _ = self._encode(rgb, quality, coders, refine=refine)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -125,7 +125,7 @@ class SampleCoder:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
-        self._encode(rgb, quality, meters)
+        _, state = self._encode(rgb, quality, meters)
         extents = self.order.extents(*rgb.shape[:2])
         steps = [step for step in self.order.steps if step.coded]
         found = {}
@@ -134,7 +134,7 @@ class SampleCoder:
         # of a lossless codec's grey picture.
         for step, bits in zip(steps, every, strict=False):
             sides = extents[step.target]
-            where = step.where(*sides)
+            where = step.positions(state, *sides)
             own = np.ones(sides, bool) if where is None else where
             found[step.name] = np.zeros(own.shape)
             found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
@@ -147,11 +147,11 @@ class SampleCoder:
         sinks: Sequence[SymbolSink],
         *,
         refine: int = 0,
-    ) -> bytes:
+    ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
         Returns:
-            What stands before them in the stream.
+            What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
         prefix, shifts = b"", {}
@@ -166,7 +166,7 @@ class SampleCoder:
                 from codax.coding.refining import refine as refined
 
                 latents = refined(self.runtime, rgb, latents, quality, refine)
-        interpreters.encode(
+        kept = interpreters.encode(
             self.order,
             self.runtime.steps(height, width, quality, shifts=shifts),
             latents,
@@ -174,7 +174,7 @@ class SampleCoder:
             self._tables(quality),
             sinks,
         )
-        return prefix
+        return prefix, kept
 
     def decompress(
         self,

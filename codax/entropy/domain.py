@@ -74,19 +74,28 @@ class LatentDomain(nnx.Module):
     def _at(self, table: Fixed, quality: jax.Array) -> jax.Array:
         return jnp.take(table[...], quality)[:, None, None, None]
 
-    def see(self, y16: jax.Array, quality: jax.Array, *, exact: bool = True):
+    def see(
+        self,
+        y16: jax.Array,
+        quality: jax.Array,
+        *,
+        exact: bool = True,
+        scale: jax.Array | None = None,
+    ):
         """Latents as a prior sees them.
 
         Args:
             y16: float32[N h w C], integers, sixteenths of a step.
             quality: int32[N], half steps 0..200.
             exact: round to integers.
+            scale: powers of two, broadcast to y16, instead of `channel_scale`.
 
         Returns:
             float32[N h w C], integers in +-511, units of 1/64 of the channel's scale.
         """
+        scale = self.channel_scale[...] if scale is None else scale
         # The reciprocal of a power of two is exact.
-        x = y16 * self._at(self.see_factor, quality) * (4.0 / self.channel_scale[...])
+        x = y16 * self._at(self.see_factor, quality) * (4.0 / scale)
         return inward_clip(half_up(x) if exact else x, -SIGNED, SIGNED)
 
     def mean(

@@ -25,11 +25,13 @@ from codax.errors import ModelError
 
 __all__ = [
     "STEP_LIMIT",
+    "BinarySymbols",
     "DigitSymbols",
     "GridSymbols",
     "Heads",
     "IndexSymbols",
     "ResidualSymbols",
+    "ScaleSymbols",
     "StaticSymbols",
     "SymbolSource",
     "describe_source",
@@ -143,6 +145,62 @@ class ResidualSymbols:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleSymbols:
+    """Integers about 0, by the tables of `ResidualSymbols`; the head is the index."""
+
+    kind: ClassVar[str] = "scale"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "scales"
+    unit: ClassVar[int] = 1
+
+    def index(self, heads, shape):
+        """See `SymbolSource`."""
+        return heads[0].astype(np.int32)
+
+    def symbols(self, value, heads):
+        """See `SymbolSource`."""
+        return np.clip(np.round(value), -STEP_LIMIT, STEP_LIMIT).astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `SymbolSource`."""
+        return np.clip(symbols, -STEP_LIMIT, STEP_LIMIT)
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        return ResidualSymbols().load(packed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinarySymbols:
+    """Decisions, 0 or 1, by tables that lie evenly in the logit.
+
+    Head: the number of the table, 0..63.
+    """
+
+    kind: ClassVar[str] = "binary"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "binary"
+    unit: ClassVar[int] = 1
+
+    def index(self, heads, shape):
+        """See `SymbolSource`."""
+        return heads[0].astype(np.int32)
+
+    def symbols(self, value, heads):
+        """See `SymbolSource`."""
+        return value.astype(np.int32)
+
+    def kept(self, symbols, heads):
+        """See `SymbolSource`."""
+        return np.clip(symbols, 0, 1)
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        parts = stored_tables(packed, self.tables)
+        return [TableSet(parts, [0] * len(parts))]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GridSymbols:
     """Integers that stay what they are, by tables of scale and mean fraction.
 
@@ -244,6 +302,8 @@ KINDS: dict[str, type[Any]] = {
     for kind in (
         StaticSymbols,
         ResidualSymbols,
+        ScaleSymbols,
+        BinarySymbols,
         GridSymbols,
         DigitSymbols,
         IndexSymbols,

@@ -29,6 +29,8 @@ from codax.errors import ModelError
 __all__ = [
     "ANCHORS",
     "ANCHOR_SPACING",
+    "BINARY_COUNT",
+    "BINARY_STEP",
     "FRACTIONS",
     "GRID_LOG_MIN",
     "GRID_LOG_STEP",
@@ -38,6 +40,7 @@ __all__ = [
     "SCALE_COUNT",
     "TABLE_TOTAL",
     "bank_tables",
+    "binary_tables",
     "gaussian_mixture_pmf",
     "grid_pmf",
     "grid_tables",
@@ -50,6 +53,9 @@ __all__ = [
 ]
 
 SCALE_COUNT = 64
+BINARY_COUNT = 64
+BINARY_STEP = 0.32
+"""Tables of two symbols: logits of the 1, a step apart, even about 0 (1/2)."""
 LOG_SCALE_MIN = float(np.log(0.11))
 LOG_SCALE_STEP = float((np.log(256.0) - np.log(0.11)) / (SCALE_COUNT - 1))
 GRID_SCALES = 32
@@ -169,6 +175,13 @@ def grid_tables(weight: float, spread: float) -> list[np.ndarray]:
             pmf = grid_pmf(scale, fraction / FRACTIONS, weight, spread)
             tables.append(integer_table(pmf))
     return tables
+
+
+def binary_tables() -> list[np.ndarray]:
+    """The 64 tables of decisions, by the logit of the 1."""
+    logits = BINARY_STEP * (np.arange(BINARY_COUNT) - 0.5 * (BINARY_COUNT - 1))
+    ones = 1.0 / (1.0 + np.exp(-logits))
+    return [integer_table(np.array([1.0 - p, p])) for p in ones]
 
 
 def static_tables(logits, loc, log_scale) -> list[np.ndarray]:

@@ -18,18 +18,23 @@ from codax.entropy.exact import straight_through_round
 from codax.entropy.quantisers import Rounding, drawn
 from codax.entropy.sources import (
     STEP_LIMIT,
+    BinarySymbols,
     DigitSymbols,
     GridSymbols,
     Heads,
     IndexSymbols,
     ResidualSymbols,
+    ScaleSymbols,
     StaticSymbols,
     SymbolSource,
 )
 from codax.entropy.tables import (
+    BINARY_COUNT,
+    BINARY_STEP,
     FRACTIONS,
     TABLE_TOTAL,
     bank_tables,
+    binary_tables,
     grid_tables,
     pack_tables,
     scale_tables,
@@ -37,10 +42,12 @@ from codax.entropy.tables import (
 )
 
 __all__ = [
+    "BinarySource",
     "DigitSource",
     "GridSource",
     "IndexSource",
     "ResidualSource",
+    "ScaleSource",
     "Source",
     "StaticSource",
 ]
@@ -132,6 +139,42 @@ class ResidualSource(ResidualSymbols):
         mean, index = heads[0] / 16.0, heads[1]
         residual = drawn(value - mean, noise, temperature)
         return self.density.bits(residual, index), (residual + mean) * 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleSource(ScaleSymbols):
+    """Integers about 0.
+
+    Attributes:
+        density: the tables' common shape.
+    """
+
+    density: ScaleShape
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`."""
+        kept = ROUNDING(value).values
+        seen = kept if noise is None else value + noise
+        return self.density.bits(seen, heads[0]), kept
+
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, scale_tables(*self.density.floats()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinarySource(BinarySymbols):
+    """Decisions, 0 or 1; nothing is learned but the heads."""
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; there is nothing to round."""
+        logit = BINARY_STEP * (heads[0] - 0.5 * (BINARY_COUNT - 1))
+        against = jnp.where(value > 0, -logit, logit)
+        return jax.nn.softplus(against) / np.log(2.0), value
+
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, binary_tables())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,12 +43,17 @@ from codax.transforms.layers import (
 from codax.transforms.rates import RateRange
 
 __all__ = [
+    "PIXEL_HEAD",
     "PIXEL_SCALE",
     "QUALITY_ANCHORS",
     "Analysis",
+    "Blocks",
     "HyperAnalysis",
+    "LogGain",
     "Synthesis",
     "TransformWidths",
+    "anchor_gains",
+    "interpolate",
 ]
 
 QUALITY_ANCHORS = 14
@@ -62,7 +67,7 @@ ALONE_HEAD = 16.0
 """Pixel levels in a unit without linear transforms: a start of a picture's spread."""
 
 
-def _interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
+def interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
     """Linear interpolation between quality anchors: [14 C], int[N] -> [N 1 1 C]."""
     row = quality // QUALITY_SPACING
     rest = (quality - row * QUALITY_SPACING).astype(jnp.float32) / QUALITY_SPACING
@@ -71,7 +76,7 @@ def _interpolate(table: jax.Array, quality: jax.Array) -> jax.Array:
     return mixed[:, None, None, :]
 
 
-def _anchor_gains(rates: RateRange) -> np.ndarray:
+def anchor_gains(rates: RateRange) -> np.ndarray:
     """Gains at the quality anchors in units of the middle's, float64[14]."""
     return rates.relative_gain(
         QUALITY_SPACING * np.arange(QUALITY_ANCHORS, dtype=float)
@@ -146,7 +151,7 @@ def _multiple_of_4(n: int) -> int:
     return -(-n // 4) * 4
 
 
-class _Blocks(nnx.Module):
+class Blocks(nnx.Module):
     """A run of blocks."""
 
     def __init__(self, count: int, channels: int, *, rngs: nnx.Rngs):
@@ -155,6 +160,7 @@ class _Blocks(nnx.Module):
             setattr(self, f"block{i}", Block(channels, rngs=rngs))
 
     def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
+        """Maps float32[N h w C] to the same shape."""
         for i in range(self.count):
             x = getattr(self, f"block{i}")(x, extent)
         return x
@@ -174,7 +180,7 @@ class LogGain(nnx.Module):
     def __call__(self, quality: jax.Array) -> jax.Array:
         """Returns float32[N 1 1 M], latent steps per unit of the linear transform."""
         base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]
-        return base * jnp.exp(_interpolate(self.deviation[...], quality))
+        return base * jnp.exp(interpolate(self.deviation[...], quality))
 
 
 class Analysis(nnx.Module):
@@ -186,11 +192,11 @@ class Analysis(nnx.Module):
         self.mean = Fixed(jnp.full((3,), 128.0))
         self.gain = LogGain(widths.latents, widths.rates)
         self.enter = Dense(192, widths.fine, rngs=rngs)
-        self.fine = _Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
+        self.fine = Blocks(widths.analysis_fine, widths.fine, rngs=rngs)
         self.fine_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.fine)))
         self.down = Dense(4 * widths.fine, widths.coarse, rngs=rngs, parts_in=4)
-        self.coarse = _Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
-        ratio = _anchor_gains(widths.rates)
+        self.coarse = Blocks(widths.analysis_coarse, widths.coarse, rngs=rngs)
+        ratio = anchor_gains(widths.rates)
         self.coarse_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.5, widths.coarse, 1), jnp.float32)
         )
@@ -218,10 +224,10 @@ class Analysis(nnx.Module):
         linear = pointwise(coarse, self.klt[...])
         f = self.enter(fine * PIXEL_SCALE)
         fine_extent = None if extent is None else 2 * extent
-        f = self.fine(f, fine_extent) * _interpolate(self.fine_quality[...], quality)
+        f = self.fine(f, fine_extent) * interpolate(self.fine_quality[...], quality)
         f = self.coarse(self.down(space_to_depth(f, 2)), extent)
         f = f if self.linear_heads else hard_wsilu(f)
-        change = self.leave(f * _interpolate(self.coarse_quality[...], quality))
+        change = self.leave(f * interpolate(self.coarse_quality[...], quality))
         if not self.side_path:
             return change / PIXEL_SCALE * self.gain(quality)
         unit = LATENT_HEAD if self.linear_heads else 1.0
@@ -238,12 +244,12 @@ class Synthesis(nnx.Module):
         self.gain = LogGain(widths.latents, widths.rates)
         self.std = Fixed(jnp.ones((widths.latents,)))
         self.enter = Dense(widths.latents, widths.coarse, rngs=rngs)
-        self.coarse = _Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
+        self.coarse = Blocks(widths.synthesis_coarse, widths.coarse, rngs=rngs)
         self.coarse_quality = nnx.Param(jnp.ones((QUALITY_ANCHORS, widths.coarse)))
         self.up = Dense(widths.coarse, 4 * widths.fine, rngs=rngs, parts_out=4)
         self.feed = Dense(192, widths.fine, rngs=rngs)
-        self.fine = _Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
-        ratio = 1.0 / _anchor_gains(widths.rates)
+        self.fine = Blocks(widths.synthesis_fine, widths.fine, rngs=rngs)
+        ratio = 1.0 / anchor_gains(widths.rates)
         self.fine_quality = nnx.Param(
             jnp.asarray(np.repeat(ratio[:, None] ** 0.7, widths.fine, 1), jnp.float32)
         )
@@ -270,11 +276,11 @@ class Synthesis(nnx.Module):
         if not self.side_path:
             linear = jnp.zeros_like(linear)
         f = self.enter(unscaled / self.std[...])
-        f = self.coarse(f, extent) * _interpolate(self.coarse_quality[...], quality)
+        f = self.coarse(f, extent) * interpolate(self.coarse_quality[...], quality)
         f = depth_to_space(self.up(f), 2) + self.feed(linear * PIXEL_SCALE)
         f = self.fine(f, None if extent is None else 2 * extent)
         f = f if self.linear_heads else hard_wsilu(f)
-        change = self.leave(f * _interpolate(self.fine_quality[...], quality))
+        change = self.leave(f * interpolate(self.fine_quality[...], quality))
         unit = PIXEL_HEAD if self.linear_heads else 1.0 / PIXEL_SCALE
         if not self.side_path:
             unit = ALONE_HEAD
@@ -304,7 +310,7 @@ class HyperAnalysis(nnx.Module):
         f = hard_wsilu(self.enter(f))
         f = self.block(self.down1(space_to_depth(f, 2)))
         f = self.down2(space_to_depth(hard_wsilu(f), 2))
-        return f * _interpolate(self.scale[...], quality)
+        return f * interpolate(self.scale[...], quality)
 
 
 class ResidualPrediction(nnx.Module):
