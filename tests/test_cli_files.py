@@ -287,7 +287,11 @@ def test_info_and_models(photo, capsys):
     out = capsys.readouterr().out
     assert "* fake-tiny-v1  0..100   0.10..2.50  1.5 + 2.5" in out
     assert main(["models", "fake-tiny"]) == 0
-    assert "CC0-1.0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("fake-tiny-v1  (the default)\n")
+    assert "  quality  0 to 100, 0.10 to 2.50 bpp on Kodak" in out
+    assert "  licence  CC0-1.0" in out
+    assert "{" not in out, "for people, not JSON"
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["codec_id"] == 250
 
