@@ -169,7 +169,7 @@ def test_wrong_usage(words, message, photo, tmp_path, capsys):
     ],
 )
 def test_targets(flags, key, check, photo, capsys):
-    assert main(["encode", "photo.png", "--json", *flags]) == 0
+    assert main(["encode", "photo.png", "--no-fallback", "--json", *flags]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     fields = json.loads(out)
@@ -244,7 +244,7 @@ def test_ppm_refuses_alpha(photo, tmp_path, capsys):
 
 
 def test_wrong_weights_are_named(photo, tmp_path, capsys):
-    main(["encode", "photo.png"])
+    main(["encode", "photo.png", "--no-fallback"])
     file = container.read((tmp_path / "photo.codax").read_bytes())
     fields = {**vars(file), "weights_hash": b"fake00"}
     (tmp_path / "old.codax").write_bytes(container.write(container.Container(**fields)))
@@ -272,7 +272,7 @@ def test_animation_says_that_one_frame_is_coded(photo, capsys):
 
 
 def test_info_and_models(photo, capsys):
-    main(["encode", "photo.png"])
+    main(["encode", "photo.png", "--no-fallback"])
     capsys.readouterr()
     assert main(["info", "photo.codax", "photo.png", "--json"]) == 1
     out, err = capsys.readouterr()
