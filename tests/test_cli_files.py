@@ -169,7 +169,7 @@ def test_wrong_usage(words, message, photo, tmp_path, capsys):
     ],
 )
 def test_targets(flags, key, check, photo, capsys):
-    assert main(["encode", "photo.png", "--json", *flags]) == 0
+    assert main(["encode", "photo.png", "--no-fallback", "--json", *flags]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     fields = json.loads(out)
@@ -244,7 +244,7 @@ def test_ppm_refuses_alpha(photo, tmp_path, capsys):
 
 
 def test_wrong_weights_are_named(photo, tmp_path, capsys):
-    main(["encode", "photo.png"])
+    main(["encode", "photo.png", "--no-fallback"])
     file = container.read((tmp_path / "photo.codax").read_bytes())
     fields = {**vars(file), "weights_hash": b"fake00"}
     (tmp_path / "old.codax").write_bytes(container.write(container.Container(**fields)))
@@ -272,7 +272,7 @@ def test_animation_says_that_one_frame_is_coded(photo, capsys):
 
 
 def test_info_and_models(photo, capsys):
-    main(["encode", "photo.png"])
+    main(["encode", "photo.png", "--no-fallback"])
     capsys.readouterr()
     assert main(["info", "photo.codax", "photo.png", "--json"]) == 1
     out, err = capsys.readouterr()
@@ -287,7 +287,11 @@ def test_info_and_models(photo, capsys):
     out = capsys.readouterr().out
     assert "* fake-tiny-v1  0..100   0.10..2.50  1.5 + 2.5" in out
     assert main(["models", "fake-tiny"]) == 0
-    assert "CC0-1.0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("fake-tiny-v1  (the default)\n")
+    assert "  quality  0 to 100, 0.10 to 2.50 bpp on Kodak" in out
+    assert "  licence  CC0-1.0" in out
+    assert "{" not in out, "for people, not JSON"
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["codec_id"] == 250
 

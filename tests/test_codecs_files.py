@@ -78,7 +78,7 @@ def test_targets_out_of_reach(aim, message, codec, pixels, monkeypatch):
     decoded = pixels ^ 1  # off by one everywhere: 48.13 dB
     monkeypatch.setattr(codec, "decompress", lambda *_: decoded)
     with pytest.raises(UnsupportedError, match=message):
-        encode_image(codec, pixels, **aim)
+        encode_image(codec, pixels, **aim, fallback=False)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_other_weights_are_refused(codec, pixels):
 
 def test_codecs_are_found_by_hash(monkeypatch, tmp_path, pixels):
     codec = install(monkeypatch, tmp_path)
-    data = codec.encode(pixels, 100)
+    data = codec.encode(pixels, 100, fallback=False)
     assert np.array_equal(np.asarray(decode_image(data)), pixels)
     assert read_info(data, cards.name_of)["model"] == "fake-tiny-v1"
 

@@ -36,7 +36,8 @@ def originals(codec):
     alpha = image.copy()
     alpha.putalpha(Image.fromarray((x * 8).astype(np.uint8)))
     pictures = [image, alpha, alpha.quantize(12), image.convert("1")]
-    return [encode_image(codec, picture, quality=70) for picture in pictures]
+    coded = [encode_image(codec, p, quality=70, fallback=False) for p in pictures]
+    return coded + [encode_image(codec, p, target_size=10**6) for p in pictures]
 
 
 def test_mutants_break_no_promise(tool, originals):

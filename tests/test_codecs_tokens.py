@@ -21,7 +21,7 @@ def test_tokens_of_a_file_are_those_of_the_picture(name):
     low, high = codec.coder.qualities
     for quality in (low + 0.3 * (high - low), high):
         rgb = photo()[60:131, 90:190]
-        data = codec.encode(rgb, quality=quality)
+        data = codec.encode(rgb, quality=quality, fallback=False)
         stored = codec.file_tokens(data)
         found = codec.tokens(rgb[None], quality)
         assert found.dtype == jnp.int32
@@ -85,13 +85,14 @@ def test_wrong_tokens_are_refused_in_one_line():
 def test_files_can_be_cut_after_every_layer():
     codec = small_codec("rvq")
     rgb = photo()[30:130, 200:350]
-    whole = codec.encode(rgb, quality=100)
+    whole = codec.encode(rgb, quality=100, fallback=False)
     assert container.read(whole).layered
     errors, sizes = [], []
     for layers in range(1, codec.coder.layers + 1):
         cut = truncate(whole, layers=layers)
         # The cut file is the one that encoding with so many layers gives.
-        assert cut == codec.encode(rgb, quality=container.read(cut).quality / 2)
+        quality = container.read(cut).quality / 2
+        assert cut == codec.encode(rgb, quality=quality, fallback=False)
         decoded = np.asarray(codec.decode(cut), float)
         errors.append(float(np.mean((decoded - rgb) ** 2)))
         sizes.append(len(cut))
@@ -110,7 +111,7 @@ def test_files_can_be_cut_after_every_layer():
         truncate(truncate(whole, layers=2), layers=3)
     with pytest.raises(ConfigError, match="either"):
         truncate(whole)
-    plain = small_codec("factorized").encode(rgb, quality=50)
+    plain = small_codec("factorized").encode(rgb, quality=50, fallback=False)
     with pytest.raises(UnsupportedError, match="cannot be cut"):
         truncate(plain, layers=1)
 
@@ -120,7 +121,7 @@ def test_layers_and_quality_must_agree():
     stream = codec.coder.compress(photo()[:40, :40], 200)
     with pytest.raises(FormatError, match="4 layers at quality 50, expected 2 of"):
         codec.coder.decode_latents(stream, 40, 40, 100)
-    data = codec.encode(photo()[:40, :40], quality=100)
+    data = codec.encode(photo()[:40, :40], quality=100, fallback=False)
     file = container.read(data)
     bare = container.write(
         container.Container(

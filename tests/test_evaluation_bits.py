@@ -25,7 +25,7 @@ def test_bits_agree_with_the_file(name, picture):
     low, high = codec.coder.qualities
     for quality in (max(low, min(q, high)) for q in (10, 50, 92.5)):
         found = bits_map(codec, rgb, quality)
-        size = len(codec.encode(rgb, quality))
+        size = len(codec.encode(rgb, quality, fallback=False))
         assert found.file_bytes == size
         assert abs(found.total_bits / 8 - size) <= 0.01 * size + 64
         layers = layers_at(round(2 * quality), codec.coder.layers)

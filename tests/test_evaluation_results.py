@@ -48,7 +48,9 @@ def rows_of(codec, factor):
 
 
 @pytest.fixture
-def stored(tool, tmp_path):
+def stored(tool, tmp_path, monkeypatch):
+    names = {"mine-tiny-v1", "mine-tiny-v2", "new"}
+    monkeypatch.setattr(tool, "shipping", lambda: names)
     for name in ("zoo", "kodak"):
         rows = rows_of("jpeg", 1.0) + rows_of("mine-tiny-v1", 0.8)
         folder = tmp_path / f"report-{name}"
@@ -68,6 +70,7 @@ def run_tool(tool, monkeypatch, stored, *more):
     rows, out = str(stored / "results"), str(stored / "RESULTS.md")
     cards = str(stored / "checkpoints")
     words = ["results.py", "--rows", rows, "-o", out, "--cards", cards, *more]
+    words += ["--history", str(stored / "HISTORY.md")]
     monkeypatch.setattr(sys, "argv", words)
     tool.main()
     return Path(out).read_text()
@@ -136,10 +139,24 @@ def test_added_rows_may_have_other_metrics(tool, stored, monkeypatch):
 def test_the_stored_results_make_the_page_that_is_there(tool, tmp_path, monkeypatch):
     """Byte for byte: figures change by new rows only."""
     root = TOOL.parents[1]
-    words = ["results.py", "-o", str(tmp_path / "R.md"), "--cards", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", words)
+    page, history = tmp_path / "R.md", tmp_path / "H.md"
+    words = ["results.py", "-o", str(page), "--history", str(history)]
+    monkeypatch.setattr(sys, "argv", [*words, "--cards", str(tmp_path)])
     tool.main()
-    assert (tmp_path / "R.md").read_bytes() == (root / "RESULTS.md").read_bytes()
+    assert page.read_bytes() == (root / "RESULTS.md").read_bytes()
+    assert history.read_bytes() == (root / "results" / "HISTORY.md").read_bytes()
+    for table in page.read_text().split("\n\n"):
+        assert table.count("\n|") < 22, "at most 20 rows a table"
+
+
+def test_replaced_weights_are_history(tool, stored, monkeypatch):
+    monkeypatch.setattr(tool, "shipping", lambda: {"other"})
+    text = run_tool(tool, monkeypatch, stored)
+    assert "mine-tiny-v1" not in text
+    history = (stored / "HISTORY.md").read_text()
+    assert "| mine-tiny-v1 | -20.0 % |" in history
+    assert "### Curve of mine-tiny-v1" in history
+    assert "| jpeg |" not in history
 
 
 def test_rows_survive_storing(tool, stored):

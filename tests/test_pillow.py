@@ -7,14 +7,14 @@ import pytest
 from fake_codec import install
 from PIL import Image
 
-import codax.pillow
 from codax.errors import FormatError, ModelError
+from codax.face import loading, pillow
 
 
 @pytest.fixture
 def picture(monkeypatch, tmp_path):
-    codax.pillow._codec.cache_clear()
     install(monkeypatch, tmp_path)
+    monkeypatch.setattr(pillow, "_codec", lambda name: loading.load(name))
     y, x = np.mgrid[:9, :14]
     return Image.fromarray(np.stack([9 * x, 9 * y, x * y], -1).astype(np.uint8))
 
@@ -37,7 +37,8 @@ def test_quality_and_model_reach_the_codec(picture, tmp_path):
     sizes = []
     for quality in (0, 100):
         buffer = io.BytesIO()
-        picture.save(buffer, "CODAX", quality=quality, model="fake-tiny")
+        options = {"model": "fake-tiny", "fallback": False}
+        picture.save(buffer, "CODAX", quality=quality, **options)
         sizes.append(len(buffer.getvalue()))
     assert sizes[0] < sizes[1]
     with pytest.raises(ModelError, match="fake-tiny-v1"):

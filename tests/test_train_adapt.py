@@ -31,7 +31,7 @@ def config(monkeypatch):
         batch=2,
         crop=64,
         branch=0.0,
-        optimizer="adamw",
+        optimizer="adam",
         adapt=2,
         rescale=0.0,
         freeze=("g_a",),

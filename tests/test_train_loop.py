@@ -1,5 +1,6 @@
 """The training loop: exact resume, signals, schedules, bad steps, several devices."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -11,6 +12,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from small_codecs import small_config, small_networks, synthetic
@@ -26,7 +28,7 @@ from codax.train.loop import MOST_BAD_STEPS, Stopped, train
 from codax.train.schedule import Box, Clock
 from codax.train.start import start_networks
 from codax.train.state import load_state
-from codax.train.trainer import Trainer
+from codax.train.trainer import Trainer, make_optimizer
 
 
 @functools.cache
@@ -161,7 +163,7 @@ def test_prior_in_float_and_adamw_learn_beside_frozen_transforms(tmp_path, resid
     config = config_of(
         "hyperprior",
         exact=False,
-        optimizer="adamw",
+        optimizer="adam",
         branch=0.0,
         freeze=("g_a", "g_s"),
     )
@@ -177,6 +179,40 @@ def test_prior_in_float_and_adamw_learn_beside_frozen_transforms(tmp_path, resid
     for name, value in flatten(start).items():
         if name.startswith(("g_a", "g_s")):
             np.testing.assert_array_equal(found[f"ema/{name}"], value)
+
+
+def test_loss_and_optimiser_may_be_ones_own(tmp_path, resident):
+    """They are what the step computes with; the rate stays the run's."""
+    seen = []
+
+    def absolute(x, out):
+        seen.append(x.shape)
+        return jnp.mean(jnp.abs(out - x), (1, 2, 3))
+
+    config = config_of("factorized", branch=0.0, warmup=0)
+    own = optax.stateless(lambda g, p: jax.tree.map(jnp.sign, g))
+    options = {"steps": 1, "say": str}
+    weights = train(
+        config, tmp_path / "a", resident, distortion=absolute, optimizer=own, **options
+    )
+    assert seen[0] == (2, 64, 64, 3)
+    state = load_state(tmp_path / "a" / "trunk.npz")
+    start = flatten({"params": Trainer(config, start_of(config.codec)).params})
+    name = "params/g_s/leave/kernel"
+    moved = np.abs(state[name] - start[name])
+    np.testing.assert_allclose(moved[moved > 0], config.rate, rtol=1e-3)
+    assert weights.is_file()
+
+
+def test_weight_decay_takes_from_weights():
+    config = config_of("factorized", optimizer="adam", weight_decay=0.5)
+    plain = make_optimizer(dataclasses.replace(config, weight_decay=0.0))
+    decayed = make_optimizer(config)
+    params = {"w": jnp.full((3,), 2.0)}
+    gradient = {"w": jnp.zeros(3)}
+    for optimizer, expected in ((plain, 0.0), (decayed, 1.0)):
+        found, _ = optimizer.update(gradient, optimizer.init(params), params)
+        np.testing.assert_allclose(found["w"], expected)
 
 
 @pytest.fixture
@@ -198,7 +234,7 @@ def calls(monkeypatch):
 
 def test_schedule_of_steps(tmp_path, resident, calls):
     config = config_of(
-        optimizer="adamw",
+        optimizer="adam",
         steps_per_call=3,
         branch_batch=4,
         branch_crop=128,
@@ -222,7 +258,7 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
     for seed in range(3):
         paths.append(tmp_path / f"{seed}.png")
         Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
-    config = config_of(optimizer="adamw", stream=True, steps_per_call=2, seed=5)
+    config = config_of(optimizer="adam", stream=True, steps_per_call=2, seed=5)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
     samples = StreamingSet(paths, 64, 5, 0.0)
     for step, count, rates, *_, crops, _ in calls:
@@ -235,6 +271,32 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
         train(config, tmp_path / "none", resident, steps=5, say=str)
 
 
+def test_crops_and_evaluators_may_be_ones_own(tmp_path, resident, calls):
+    def crops(count, side, step):
+        while True:
+            yield np.full((count, side, side, 3), step, np.uint8)
+            step += 1
+
+    watched = []
+
+    def watch(number):
+        return lambda trainer, state, phase: watched.append((number, phase))
+
+    config = config_of(optimizer="adam")
+    options = {"steps": 5, "say": str, "watch": [watch(1), watch(2)]}
+    train(config, tmp_path / "run", resident, crops=crops, **options)
+    for step, _, _, batch, size, _, given, _ in calls:
+        assert np.array_equal(given[0], np.full((batch, size, size, 3), step))
+    assert watched == [(1, "branch"), (2, "branch")]
+    wrong = {
+        "float32": lambda *_: iter([np.zeros((2, 64, 64, 3), np.float32)]),
+        "they ended": lambda *_: iter([]),
+    }
+    for message, own in wrong.items():
+        with pytest.raises(ConfigError, match=f"crops: .*{message}"):
+            train(config, tmp_path / message, resident, crops=own, steps=5, say=str)
+
+
 def test_drawn_crops_take_their_share_of_streamed_batches(
     tmp_path, resident, calls, monkeypatch
 ):
@@ -245,7 +307,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
     for seed in range(3):
         paths.append(tmp_path / f"{seed}.png")
         Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
-    fields = {"optimizer": "adamw", "stream": True, "seed": 5}
+    fields = {"optimizer": "adam", "stream": True, "seed": 5}
     config = config_of(**fields, drawn=0.25, batch=4, branch_batch=8)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
     samples = StreamingSet(paths, 64, 5, 0.0)
@@ -264,7 +326,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
 
 def test_runs_without_drawn_pictures_draw_none(tmp_path, resident, calls, monkeypatch):
     monkeypatch.setattr(loop, "drawn_set", lambda seed: pytest.fail("drawn"))
-    train(config_of(optimizer="adamw"), tmp_path, resident, steps=5, say=str)
+    train(config_of(optimizer="adam"), tmp_path, resident, steps=5, say=str)
     assert {call[7] for call in calls} == {()}
 
 
@@ -274,14 +336,14 @@ def test_many_bad_steps_are_fatal(tmp_path, resident, monkeypatch):
         return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": np.inf}
 
     monkeypatch.setattr(Trainer, "steps", steps)
-    config = config_of(optimizer="adamw", seed=7)
+    config = config_of(optimizer="adam", seed=7)
     message = f"{MOST_BAD_STEPS} steps in a row.*last {MOST_BAD_STEPS}, seed 7"
     with pytest.raises(CodaxError, match=message):
         train(config, tmp_path, resident, steps=100, say=str)
 
 
 def test_what_cannot_begin_is_refused(tmp_path, resident, calls):
-    config = config_of(optimizer="adamw")
+    config = config_of(optimizer="adam")
     with pytest.raises(ConfigError, match="either minutes or steps"):
         train(config, tmp_path, resident)
     with pytest.raises(ConfigError, match="no state to resume"):
@@ -292,7 +354,7 @@ def test_what_cannot_begin_is_refused(tmp_path, resident, calls):
 
 
 def test_a_time_box_ends_in_time_and_its_branch_at_zero(tmp_path, resident, calls):
-    config = config_of(optimizer="adamw", warmup=0)
+    config = config_of(optimizer="adam", warmup=0)
     train(config, tmp_path, resident, minutes=1 / 60, say=str)
     line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert line["done"] == 1.0
@@ -314,7 +376,7 @@ def test_compiling_is_done_before_the_rate_falls(tmp_path, resident, monkeypatch
         return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": 1.0}
 
     monkeypatch.setattr(Trainer, "steps", steps)
-    config = config_of(optimizer="adamw", branch_crop=128, branch=0.7, hard=0.3)
+    config = config_of(optimizer="adam", branch_crop=128, branch=0.7, hard=0.3)
     train(config, tmp_path, resident, minutes=6 / 60, say=str)
     branch = [rate / config.rate for rate, size, _ in found if size == 128]
     assert branch[:2] == [0.0, 0.0]

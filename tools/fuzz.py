@@ -25,8 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
+from codax.coding.samples import SampleCoder
 from codax.errors import CodaxError
-from codax.face.codec import Codec
+from codax.face.decoding import decode_file
 from codax.face.loading import find_codec
 from codax.files import container
 from codax.files.container import Container
@@ -162,14 +163,16 @@ def fuzz(
         max_pixels: the limit for the decoder, as a server would set it.
         keep: folder for the mutants that broke a promise.
     """
-    codecs: dict[tuple[int, bytes], Codec] = {}
+    coders: dict[tuple[int, bytes], SampleCoder] = {}
+
+    def find(file: Container) -> SampleCoder:
+        key = (file.codec_id, file.weights_hash)
+        if key not in coders:
+            coders[key] = find_codec(file).coder
+        return coders[key]
 
     def decode(data: bytes) -> None:
-        file: Container = container.read(data, max_pixels=max_pixels)
-        key = (file.codec_id, file.weights_hash)
-        if key not in codecs:
-            codecs[key] = find_codec(file)
-        codecs[key].decode(data, max_pixels=max_pixels).load()
+        decode_file(container.read(data, max_pixels=max_pixels), find).load()
 
     for original in originals:
         decode(original)

@@ -83,7 +83,7 @@ def write(folder: Path, codec: Codec, source: Path | None) -> None:
     hashes = {}
     for name, rgb in pictures(source).items():
         for quality in QUALITIES:
-            data = codec.encode(rgb, quality=quality)
+            data = codec.encode(rgb, quality=quality, fallback=False)
             title = f"{name}-q{quality}.codax"
             (folder / title).write_bytes(data)
             hashes[title] = decoded_hash(codec, data)

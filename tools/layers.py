@@ -34,7 +34,7 @@ def main(name: str, places: list[str]) -> None:
     found: list[list[np.ndarray]] = [[] for _ in range(codec.coder.layers)]
     for number, path in enumerate(paths):
         rgb = np.asarray(Image.open(path).convert("RGB"))
-        whole = codec.encode(rgb, quality=100)
+        whole = codec.encode(rgb, quality=100, fallback=False)
         tokens = codec.file_tokens(whole)[0]
         costs = codec.coder.costs(rgb, 200)
         for layer in range(codec.coder.layers):

@@ -26,7 +26,7 @@ def measure(codec: Codec, pictures: list[np.ndarray], quality: int) -> str:
     """Mean bits per pixel and PSNR of real files."""
     bpp, db = [], []
     for rgb in pictures:
-        data = codec.encode(rgb, quality=quality)
+        data = codec.encode(rgb, quality=quality, fallback=False)
         bpp.append(8 * len(data) / (rgb.shape[0] * rgb.shape[1]))
         db.append(psnr(rgb, np.asarray(codec.decode(data))))
     return f"{np.mean(bpp):.4f} bpp {np.mean(db):.3f} dB"

@@ -51,7 +51,10 @@ def main() -> None:
     prepare_jax()
     codec = codax.load(given.model or default_card(lossless=True).name)
     codecs: dict[str, Pair] = {
-        codec.name: (codec.encode, lambda data: np.asarray(codec.decode(data))),
+        codec.name: (
+            lambda rgb: codec.encode(rgb, fallback=False),
+            lambda data: np.asarray(codec.decode(data)),
+        ),
         "JPEG XL, effort 7": (
             lambda rgb: imagecodecs.jpegxl_encode(rgb, lossless=True, effort=7),
             imagecodecs.jpegxl_decode,

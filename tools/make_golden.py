@@ -47,7 +47,7 @@ def make(name: str) -> None:
         quality = low + (high - low) * share / 100
         image = rgb[..., 0] if title.startswith("grey") else rgb
         low, high = codec.coder.qualities
-        data = codec.encode(image, quality=max(low, min(quality, high)))
+        data = codec.encode(image, quality=max(low, min(quality, high)), fallback=False)
         file = container.read(data)
         latents = codec.coder.decode_latents(
             file.stream, file.height, file.width, file.quality

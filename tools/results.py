@@ -5,8 +5,9 @@
 
 Each folder of `results/` is one set of pictures: `rows.csv.xz` holds a line for each
 file that was made (`xz -dc` or pandas reads it), `run.json` the settings, the commit
-and the machine. `--add` takes a report's codecs into one; others stay, replaced weights
-too, as what was before. The cards in `checkpoints/` get their figures on Kodak.
+and the machine. `--add` takes a report's codecs into one; others stay. The page has the
+weights that ship and the other codecs; weights that were replaced, and trials, are in
+`results/HISTORY.md`. The cards in `checkpoints/` get their figures on Kodak.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=ROOT / "results")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "RESULTS.md")
+    parser.add_argument("--history", type=Path, default=ROOT / "results" / "HISTORY.md")
     parser.add_argument("--add", nargs=2, metavar=("REPORT", "SET"))
     parser.add_argument("--cards", type=Path, default=ROOT / "checkpoints")
     args = parser.parse_args()
@@ -78,10 +80,12 @@ def main() -> None:
     names += sorted(stored.keys() - set(names))
     sets = {name: read_set(stored[name]) for name in names}
     measured = _compared([row for rows, _ in sets.values() for row in rows])
-    parts = [_head(measured)]
+    pages = {args.output: [_head(measured)], args.history: [_history_head()]}
     for name, (rows, run) in sets.items():
-        parts += _set_of(name, rows, run)
-    args.output.write_text("\n".join(parts) + "\n", encoding="utf-8")
+        pages[args.output] += _set_of(name, rows, run)
+        pages[args.history] += _older_of(name, rows, run)
+    for path, parts in pages.items():
+        path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     if "kodak" in stored:
         write_cards(args.cards, sets["kodak"][0])
 
@@ -179,6 +183,16 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
+def is_older(codec: str) -> bool:
+    """Whether a codec's rows are of weights that were replaced, or of a trial."""
+    return codec not in CLASSICAL and codec not in shipping()
+
+
+def shipping() -> set[str]:
+    """The names of the weights that ship."""
+    return {card.name for card in list_cards()}
+
+
 def _compared(rows: list[Row]) -> list[Metric]:
     """The metrics with a value somewhere that codecs are compared by."""
     return [
@@ -204,7 +218,17 @@ rate and not at a quality, which flatters its mean curve where pictures differ m
 its single pictures.
 
 Seconds are medians of a picture, with compilation before and reading of the picture
-left out; the machine was shared with other work."""
+left out; the machine was shared with other work. Weights that others have replaced, and
+trials, are in [results/HISTORY.md](results/HISTORY.md)."""
+
+
+def _history_head() -> str:
+    return """# Older results
+
+Written by `python tools/results.py` from the rows in `results/`; not edited by hand.
+Weights that newer ones have replaced, and trials; the rules and the codecs that they
+are compared with are those of [RESULTS.md](../RESULTS.md). The weights themselves are
+in this repository's history."""
 
 
 def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
@@ -216,8 +240,7 @@ def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
     kodak = name == "kodak"
     if kodak:
         against |= {anchor: summarise(rows, anchor) for anchor in PUBLISHED}
-    first = against.get("compressai/vtm") or next(iter(against.values()))
-    codecs = sorted(first, key=_order)
+    codecs = [codec for codec in _sorted(against) if not is_older(codec.name)]
     parts = [f"\n## {TITLES.get(name, name)}\n", _conditions(run)]
     for metric in _compared(rows):
         title = f"\n### BD-rate by {metric.label}\n"
@@ -227,12 +250,37 @@ def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
     if "jpeg" in against:
         parts += [
             "\n### Single pictures, against JPEG\n",
-            _picture_table(against["jpeg"]),
+            _picture_table([s for s in against["jpeg"] if not is_older(s.name)]),
         ]
     parts += ["\n### Speed and cost\n", _speed_table(codecs)]
     parts += [_curve_table(c) for c in codecs if c.name not in CLASSICAL]
-    parts += ["\n### Settings\n", _settings(run)]
+    parts += ["\n### Settings\n", _settings(run, older=False)]
     return parts
+
+
+def _older_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
+    """What history tells of one set of pictures; nothing without older codecs."""
+    measured = {row["codec"] for row in rows}
+    against = {a: summarise(rows, a) for a in ("jpeg", "webp", "avif") if a in measured}
+    if name == "kodak":
+        against |= {"compressai/vtm": summarise(rows, "compressai/vtm")}
+    codecs = [codec for codec in _sorted(against) if is_older(codec.name)]
+    if not codecs:
+        return []
+    parts = [f"\n## {TITLES.get(name, name)}\n"]
+    earlier = [run["conditions"]["command"], *run["conditions"].get("earlier", ())]
+    parts += ["Commands: " + "  \n".join(f"`{command}`" for command in earlier)]
+    for metric in _compared(rows):
+        title = f"\n### BD-rate by {metric.label}\n"
+        parts += [title, _bd_table(codecs, against, metric.name)]
+    parts += [_curve_table(codec) for codec in codecs]
+    return [*parts, "\n### Settings\n", _settings(run, older=True)]
+
+
+def _sorted(against: dict[str, list[CodecSummary]]) -> list[CodecSummary]:
+    """All codecs, the one with the fewest bits first."""
+    first = against.get("compressai/vtm") or next(iter(against.values()))
+    return sorted(first, key=_order)
 
 
 def _order(summary: CodecSummary) -> float:
@@ -242,9 +290,8 @@ def _order(summary: CodecSummary) -> float:
 
 def _conditions(run: dict[str, Any]) -> str:
     facts = run["conditions"]
-    earlier = "".join(f"  \nEarlier: `{e}`" for e in facts.get("earlier", ()))
     return (
-        f"Command: `{facts['command']}`{earlier}  \n"
+        f"Command: `{facts['command']}`  \n"
         f"Page made at commit {facts['commit']} on {facts['machine']}; "
         f"data: {facts['data']}, {facts['pictures']} pictures."
     )
@@ -351,9 +398,11 @@ def _curve_table(codec: CodecSummary) -> str:
     return f"\n### Curve of {codec.name}\n\n{table}"
 
 
-def _settings(run: dict[str, Any]) -> str:
+def _settings(run: dict[str, Any], *, older: bool) -> str:
     lines = []
     for codec in run["codecs"]:
+        if is_older(codec["codec"]) != older:
+            continue
         lines.append(f"* `{codec['codec']}`: `{json.dumps(codec['settings'])}`")
         lines += [f"  * {text}" for text in (*codec["measured"], *codec["notes"])]
     return "\n".join(lines)

@@ -24,6 +24,10 @@ from codax.files.container import MAX_PIXELS
 if TYPE_CHECKING:
     from PIL import Image
 
+    from codax.coding.samples import SampleCoder
+    from codax.face.codec import Codec
+    from codax.files.container import Container
+
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
@@ -97,23 +101,24 @@ class _Decode:
 
     def __call__(self, job: Job) -> None:
         """Decodes one file and reports it."""
-        from codax.face.loading import find_codec
+        from codax.face.decoding import decode_file
         from codax.files import container
-        from codax.zoo import cards
 
         args = self._args
         data = read_source(job.source)
         start = time.perf_counter()
         file = container.read(data, max_pixels=args.max_pixels)
-        if not args.weights:
-            cards.find_by_hash(file.codec_id, file.weights_hash)  # before JAX loads
+        model = "stored"
+
+        def find(file: Container) -> SampleCoder:
+            nonlocal model
+            codec = self._find(file)
+            model = codec.name
+            self._report.detail(f"{job.source}: decoding with {model}")
+            return codec.coder
+
         with pending(job, force=args.force) as out:
-            codec = self._shelf.get(
-                (file.codec_id, file.weights_hash),
-                lambda: find_codec(file, args.weights),
-            )
-            self._report.detail(f"{job.source}: decoding with {codec.name}")
-            image = codec.decode(data, max_pixels=args.max_pixels, oracle=args.oracle)
+            image = decode_file(file, find, oracle=args.oracle)
             picture = _picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start
@@ -123,7 +128,7 @@ class _Decode:
             {
                 "input": job.source,
                 "output": job.target,
-                "model": codec.name,
+                "model": model,
                 "width": image.width,
                 "height": image.height,
                 "mode": image.mode,
@@ -131,6 +136,17 @@ class _Decode:
                 "seconds": seconds,
             },
         )
+
+    def _find(self, file: Container) -> Codec:
+        """Gives the codec that a file names."""
+        from codax.face.loading import find_codec
+        from codax.zoo import cards
+
+        weights = self._args.weights
+        if not weights:
+            cards.find_by_hash(file.codec_id, file.weights_hash)  # before JAX loads
+        key = (file.codec_id, file.weights_hash)
+        return self._shelf.get(key, lambda: find_codec(file, weights))
 
 
 def _format_of(target: str, asked: str | None) -> str:

@@ -67,6 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="N steps of a slow search for a smaller file, such as 100",
     )
     parser.add_argument(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        help="no lossless WebP, even where it is smaller than the codec's file",
+    )
+    parser.add_argument(
         "-m", "--model", metavar="NAME", help="see `codax models`; or a path"
     )
     parser.add_argument(
@@ -147,6 +153,7 @@ class _Encode:
                 lossless=args.lossless,
                 refine=args.refine,
                 metadata=args.metadata,
+                fallback=args.fallback,
             )
             out.write(data)
         seconds = time.perf_counter() - start
@@ -156,14 +163,17 @@ class _Encode:
             f"{job.source} -> {job.target}  {len(data)} B  {bpp:.2f} bpp  "
             f"{100 * len(data) / len(source):.1f} %  {seconds:.2f} s"
         )
-        if args.quality is None and not args.lossless:
+        if file.stored:
+            line += "  stored without loss"
+        elif args.quality is None and not args.lossless:
             line += f"  quality {file.quality / 2:g}"
         self._report.result(
             line,
             {
                 "input": job.source,
                 "output": job.target,
-                "model": codec.name,
+                "model": "stored" if file.stored else codec.name,
+                "stored": file.stored,
                 "quality": file.quality / 2,
                 "width": file.width,
                 "height": file.height,

@@ -56,16 +56,16 @@ def run(args: argparse.Namespace) -> int:
 def _lines(fields: dict[str, Any]) -> list[str]:
     """Puts the fields into aligned lines."""
     model = fields["model"] or "not installed"
+    model += f" (codec {fields['codec_id']}, weights {fields['weights_hash']})"
+    if fields["model"] == "stored":
+        model = "stored: samples without loss as WebP, no weights needed"
     rows = [
         (
             "picture",
             f"{fields['width']}x{fields['height']} {fields['mode']}, "
             f"{fields['bit_depth']} bits",
         ),
-        (
-            "model",
-            f"{model} (codec {fields['codec_id']}, weights {fields['weights_hash']})",
-        ),
+        ("model", model),
         ("quality", f"{fields['quality']:g}"),
         ("file", f"{fields['bytes']} B, {fields['bpp']:.4g} bpp"),
         ("stream", f"{fields['stream_bytes']} B"),

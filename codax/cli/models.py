@@ -45,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(card.fields))
         else:
-            width = max(len(key) for key in card.fields) + 2
-            for key, value in card.fields.items():
-                print(f"{key:<{width}}{_plain(value)}")
+            print("\n".join(_card_lines(card)))
         return 0
     found = cards.list_cards()
     if args.json:
@@ -58,6 +56,38 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_table(found)
     return 0
+
+
+def _card_lines(card: Card) -> list[str]:
+    """What a person asks of a card; --json has all of it."""
+    fields, cost = card.fields, card.kmac_per_pixel
+    low, high = card.qualities
+    kind = ", lossless" if card.lossless else ""
+    rates = f", {card.bpp[0]:.2f} to {card.bpp[1]:.2f} bpp on Kodak" if card.bpp else ""
+    size = f"{card.size / 1e6:.1f} MB" if card.size else ""
+    if "parameters" in fields:
+        size += f", {fields['parameters'] / 1e6:.1f} million parameters"
+    hours = ", ".join(f"{h:g} h on {where}" for where, h in _of(fields, "hours"))
+    seen = fields.get("megapixels")
+    rows = [
+        ("codec", f"{card.codec}, id {card.codec_id}, weights {card.weights_hash}"),
+        ("quality", f"{low:g} to {high:g}{kind}{rates}"),
+        ("bits", _rates(card.bd_rate) if card.bd_rate else ""),
+        ("cost", ", ".join(f"{n} {v:g} kMAC/pixel" for n, v in cost.items())),
+        ("size", size),
+        ("trained", hours + (f", {seen:.0f} megapixels" if seen else "")),
+        ("data", ", ".join(fields.get("data", []))),
+        ("licence", fields.get("licence", "")),
+        ("command", next(iter(fields.get("command", [])[-1:]), "")),
+        ("folder", str(card.folder)),
+    ]
+    default = "  (the default)" if card.default else ""
+    return [card.name + default] + [f"  {n:<9}{text}" for n, text in rows if text]
+
+
+def _of(fields: dict[str, Any], name: str) -> list[tuple[str, float]]:
+    """The entries of an object of numbers that a card may lack."""
+    return list((fields.get(name) or {}).items())
 
 
 def _print_table(found: list[Card]) -> None:
@@ -84,14 +114,3 @@ def _print_table(found: list[Card]) -> None:
 def _rates(rates: dict[str, float]) -> str:
     """Writes BD-rates as `jpeg -31 %, webp +4 %`."""
     return ", ".join(f"{name} {value:+.0f} %" for name, value in rates.items()) or "-"
-
-
-def _plain(value: Any) -> str:
-    """Writes a card's value without JSON's quotes where it is simple."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and all(not isinstance(v, dict) for v in value.values()):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return " ".join(_plain(item) for item in value)
-    return json.dumps(value)

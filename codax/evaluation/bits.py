@@ -68,7 +68,7 @@ def bits_map(
     """
     rgb = from_image(image).rgb
     # The file first: it refuses qualities out of range.
-    data = codec.encode(rgb, quality)
+    data = codec.encode(rgb, quality, fallback=False)
     steps = codec.coder.costs(rgb, round(2 * quality))
     shape = rgb.shape[:2]
     per_pixel = sum((_spread(bits, shape) for bits in steps.values()), np.zeros(shape))

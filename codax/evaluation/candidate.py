@@ -57,7 +57,13 @@ class LearnedCodec(Protocol):
         ...
 
     def encode(
-        self, picture: Image.Image, /, *, quality: float = 75, refine: int = 0
+        self,
+        picture: Image.Image,
+        /,
+        *,
+        quality: float = 75,
+        refine: int = 0,
+        fallback: bool = True,
     ) -> bytes:
         """The bytes of a .codax file."""
         ...
@@ -76,8 +82,8 @@ def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
             is called `NAME@STEPS`.
 
     Returns:
-        The same codec, at those qualities of the headline rule that it supports; one
-        whose quality picks layers at a quality for each.
+        The same codec, without the stored form, at those qualities of the headline rule
+        that it supports; one whose quality picks layers at a quality for each.
 
     Raises:
         ConfigError: the codec's latents cannot be refined.
@@ -96,7 +102,7 @@ def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
         settings=settings,
         qualities=supported or (float(high),),
         encode=lambda picture, quality: codec.encode(
-            picture, quality=quality, refine=refine
+            picture, quality=quality, refine=refine, fallback=False
         ),
         decode=lambda data: codec.decode(data).convert("RGB"),
         step=0.5,

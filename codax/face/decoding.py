@@ -12,9 +12,10 @@ from codax.errors import FormatError, ModelError, UnsupportedError
 from codax.files import container, pictures, planes
 from codax.files.container import MAX_PIXELS, Colour, Container, Tag
 from codax.files.pictures import Picture
+from codax.files.stored import decode_stored, palette_of
 from codax.zoo import cards
 
-__all__ = ["decode_with", "read_for", "wrong_weights"]
+__all__ = ["decode_file", "decode_with", "read_for", "wrong_weights"]
 
 
 def decode_with(
@@ -40,19 +41,54 @@ def decode_with(
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: other weights wrote it.
     """
-    file = read_for(coder, data, max_pixels=max_pixels)
+    file = container.read(data, max_pixels=max_pixels)
+    return decode_file(file, lambda _: coder, oracle=oracle)
+
+
+def decode_file(
+    file: Container,
+    find: Callable[[Container], SampleCoder],
+    *,
+    oracle: bool = False,
+) -> Image.Image:
+    """Decodes a file that was read.
+
+    Args:
+        file: what `container.read` returned.
+        find: gives the coder of the weights that wrote it; not asked for a stored
+            picture, which needs none.
+        oracle: as of `decode_with`.
+
+    Returns:
+        The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
+
+    Raises:
+        CodaxError: as of `decode_with`.
+    """
+    if file.stored:
+        return pictures.to_image(_stored_picture(file))
+    coder = find(file)
+    _check_coder(coder, file)
     if file.bit_depth != 8 and not coder.lossless:
         raise UnsupportedError(
             f"{file.bit_depth} bits a sample, but {coder.name} decodes 8; the file is "
             "damaged"
         )
-    picture_of = _open_sections(file)
+    picture_of = _open_sections(file, *_coded_sections(file))
     samples = coder.decompress(
         file.stream, file.height, file.width, file.quality, oracle=oracle
     )
     if coder.lossless:
         samples = _expected_samples(file, samples)
     return pictures.to_image(picture_of(samples))
+
+
+def _stored_picture(file: Container) -> Picture:
+    """The picture whose samples, alpha and colours are in its lossless WebP."""
+    image = decode_stored(file)
+    alpha = np.asarray(image.getchannel("A")) if image.mode == "RGBA" else None
+    palette = palette_of(image) if file.sections.get(Tag.MODE) == b"P" else None
+    return _open_sections(file, alpha, palette)(np.asarray(image.convert("RGB")))
 
 
 def _expected_samples(file: Container, samples: np.ndarray) -> np.ndarray:
@@ -79,10 +115,22 @@ def read_for(
 
     Raises:
         FormatError: not a codax file, truncated or damaged.
-        UnsupportedError: a file that this version does not handle, or too large.
+        UnsupportedError: a file that this version does not handle, or too large, or a
+            stored picture.
         ModelError: other weights wrote it.
     """
     file = container.read(data, max_pixels=max_pixels)
+    if file.stored:
+        raise UnsupportedError(
+            "the file holds a stored picture, with nothing of a codec in it; encode "
+            "with fallback=False (--no-fallback)"
+        )
+    _check_coder(coder, file)
+    return file
+
+
+def _check_coder(coder: SampleCoder, file: Container) -> None:
+    """Checks that a file is one of the coder's."""
     if not coder.wrote(file):
         raise wrong_weights(file, coder)
     if file.layered != (coder.layers > 1):
@@ -91,7 +139,6 @@ def read_for(
             f"the file {has[file.layered]}, but {coder.name} {has[coder.layers > 1]}; "
             "the file is damaged"
         )
-    return file
 
 
 def wrong_weights(file: Container, coder: SampleCoder) -> ModelError:
@@ -106,28 +153,13 @@ def wrong_weights(file: Container, coder: SampleCoder) -> ModelError:
     )
 
 
-def _open_sections(file: Container) -> Callable[[np.ndarray], Picture]:
-    """Reads the sections; returns what makes a picture of the decoded samples.
-
-    The sections come first, since they are quick to refuse and the samples slow.
-    """
+def _coded_sections(file: Container) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Alpha and palette, where they have sections of their own."""
     sections = file.sections
-    grey = file.colour is Colour.GREY
     alpha = palette = None
-    mode = "L" if grey else "RGB"
-    if file.bit_depth == 16:
-        mode = "I;16"
-        if {Tag.ALPHA, Tag.MODE, Tag.PALETTE} & sections.keys():
-            raise FormatError("alpha or mode beside 16 bits a sample; unknown here")
     if Tag.ALPHA in sections:
         alpha = planes.decode_plane(sections[Tag.ALPHA], file.height, file.width)
-        mode = "LA" if grey else "RGBA"
-    if Tag.MODE in sections:
-        mode = sections[Tag.MODE].decode("ascii", "replace")
-        allowed = ("1",) if grey else ("P", "YCbCr", "HSV", "CMYK", "LAB")
-        if mode not in allowed or (alpha is not None and mode != "P"):
-            raise FormatError(f"picture mode {mode!r} does not fit the coded samples")
-    if mode == "P":
+    if sections.get(Tag.MODE) == b"P":
         entry = 3 if alpha is None else 4
         colours = sections.get(Tag.PALETTE, b"")
         if len(colours) % entry or not entry <= len(colours) <= 256 * entry:
@@ -135,6 +167,30 @@ def _open_sections(file: Container) -> Callable[[np.ndarray], Picture]:
                 f"palette has {len(colours)} bytes; expected 1 to 256 times {entry}"
             )
         palette = np.frombuffer(colours, np.uint8).reshape(-1, entry)
+    return alpha, palette
+
+
+def _open_sections(
+    file: Container, alpha: np.ndarray | None, palette: np.ndarray | None
+) -> Callable[[np.ndarray], Picture]:
+    """Reads the other sections; returns what makes a picture of the decoded samples.
+
+    The sections come first, since they are quick to refuse and the samples slow.
+    """
+    sections = file.sections
+    grey = file.colour is Colour.GREY
+    mode = "L" if grey else "RGB"
+    if file.bit_depth == 16:
+        mode = "I;16"
+        if {Tag.ALPHA, Tag.MODE, Tag.PALETTE} & sections.keys():
+            raise FormatError("alpha or mode beside 16 bits a sample; unknown here")
+    if alpha is not None:
+        mode = "LA" if grey else "RGBA"
+    if Tag.MODE in sections:
+        mode = sections[Tag.MODE].decode("ascii", "replace")
+        allowed = ("1",) if grey else ("P", "YCbCr", "HSV", "CMYK", "LAB")
+        if mode not in allowed or (alpha is not None and mode != "P"):
+            raise FormatError(f"picture mode {mode!r} does not fit the coded samples")
     orientation = sections.get(Tag.ORIENTATION, b"\1")
     if len(orientation) != 1 or not 1 <= orientation[0] <= 8:
         raise FormatError(f"orientation is {orientation[:4].hex()}; expected 01 to 08")

@@ -14,6 +14,7 @@ from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
 from codax.files.container import Colour, Container, Tag
 from codax.files.pictures import Picture
+from codax.files.stored import encode_stored
 
 __all__ = ["check_refine", "encode_image"]
 
@@ -31,8 +32,12 @@ def encode_image(
     lossless: bool = False,
     refine: int = 0,
     metadata: str = "all",
+    fallback: bool = True,
 ) -> bytes:
     """Encodes a picture to the bytes of a file.
+
+    Where lossless WebP takes fewer bytes than the coder, or fits into a target of size,
+    or alone reaches a PSNR, the file is of that: see `codax.files.stored`.
 
     The targets are searched by bisection over the 201 half steps of quality, on real
     files (at most nine). A target of size or bpp is never exceeded; a target of PSNR is
@@ -52,6 +57,7 @@ def encode_image(
             smaller files at equal PSNR for more of the encoder's time.
         metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
             orientation is kept always, since the picture lies wrong without it.
+        fallback: False always gives a file of the coder's.
 
     Returns:
         The bytes of the file.
@@ -78,13 +84,48 @@ def encode_image(
             f"picture mode {picture.mode!r} is coded as RGB or grey, which is not "
             "lossless; convert it first"
         )
-    deep = picture.rgb.dtype == np.uint16
-    if deep and not coder.lossless:
+    if picture.rgb.dtype == np.uint16 and not coder.lossless:
         raise UnsupportedError(
             f"picture has 16 bits a sample; {coder.name} codes 8; use a lossless codec "
             "or convert it first, for example with `magick IN -depth 8 OUT`"
         )
     sections = _sections(picture, metadata)
+    limit = target_size
+    if target_bpp is not None:
+        limit = math.floor(target_bpp * picture.rgb[..., 0].size / 8)
+
+    def stored_within(limit: float) -> bytes | None:
+        if not fallback:
+            return None
+        return encode_stored(picture, sections, limit=limit, thorough=coder.lossless)
+
+    def coded() -> bytes:
+        return _coded(
+            coder, picture, sections, half_steps, limit or 0, target_psnr, refine
+        )
+
+    if limit is not None:
+        return stored_within(limit) or coded()
+    try:
+        data = coded()
+    except UnsupportedError:
+        # A PSNR beyond the coder's reach: without loss it is met.
+        if target_psnr is None or not (found := stored_within(math.inf)):
+            raise
+        return found
+    return stored_within(len(data)) or data
+
+
+def _coded(
+    coder: SampleCoder,
+    picture: Picture,
+    sections: dict[int, bytes],
+    half_steps: int | None,
+    limit: int,
+    target_psnr: float | None,
+    refine: int,
+) -> bytes:
+    """The file of the coder at a quality, or at that which meets one of the targets."""
     samples = picture.samples if coder.lossless else picture.rgb
     height, width = samples.shape[:2]
     streams: dict[int, bytes] = {}
@@ -102,7 +143,7 @@ def encode_image(
                 stream=streams[trial],
                 layered=coder.layers > 1,
                 colour=Colour.GREY if picture.grey else Colour.RGB,
-                bit_depth=16 if deep else 8,
+                bit_depth=8 * samples.dtype.itemsize,
                 sections=sections,
             )
         )
@@ -118,7 +159,6 @@ def encode_image(
         return file_at(half_steps)
     if target_psnr is not None:
         return file_at(_lowest_reaching(coder, psnr_at, target_psnr))
-    limit = target_size or math.floor((target_bpp or 0) * width * height / 8)
     return file_at(_highest_within(coder, lambda trial: len(file_at(trial)), limit))
 
 

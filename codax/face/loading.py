@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from codax.face.codec import Codec
-from codax.face.decoding import wrong_weights
+from codax.face.decoding import decode_file, wrong_weights
 from codax.files import container
 from codax.files.container import MAX_PIXELS, Container
 from codax.zoo import cards
@@ -73,5 +73,5 @@ def decode_image(
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: the weights that wrote the file are not at hand, or are others.
     """
-    codec = find_codec(container.read(data, max_pixels=max_pixels), weights)
-    return codec.decode(data, max_pixels=max_pixels, oracle=oracle)
+    file = container.read(data, max_pixels=max_pixels)
+    return decode_file(file, lambda _: find_codec(file, weights).coder, oracle=oracle)

@@ -28,7 +28,7 @@ __all__ = ["CodaxImageFile"]
 
 _FORMAT = "CODAX"
 _AIMS = ("quality", "target_bpp", "target_size", "target_psnr", "lossless")
-_OPTIONS = (*_AIMS, "refine", "metadata")
+_OPTIONS = (*_AIMS, "refine", "metadata", "fallback")
 
 
 class CodaxImageFile(ImageFile.ImageFile):

@@ -22,6 +22,8 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_QUALITY",
     "SIGNATURE",
+    "STORED_HASH",
+    "STORED_ID",
     "VERSION",
     "Colour",
     "Container",
@@ -40,6 +42,9 @@ __all__ = [
 SIGNATURE = b"\x8dCDX"
 VERSION = 1
 MAX_QUALITY = 200
+# Of files that need no weights, see `codax.files.stored`.
+STORED_ID = 9
+STORED_HASH = bytes(6)
 MAX_PIXELS = 1 << 27
 MAX_FILE = 1 << 30
 MAX_SECTIONS = 32
@@ -111,6 +116,11 @@ class Container:
     colour: Colour = Colour.RGB
     bit_depth: int = 8
     sections: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the samples are stored without loss, to be read without weights."""
+        return (self.codec_id, self.weights_hash) == (STORED_ID, STORED_HASH)
 
 
 def write(container: Container) -> bytes:

@@ -21,7 +21,8 @@ def read_info(
         name_of: gives the name of the weights of a codec's byte and hash.
 
     Returns:
-        Values fit for JSON: `version`, `model` (None if not known), `codec_id`,
+        Values fit for JSON: `version`, `model` (None if not known; `stored` for a
+        stored picture, which needs none), `codec_id`,
         `weights_hash`, `width`, `height`, `mode`, `colour`, `bit_depth`, `quality`
         (0..100), `bpp` (of the whole file), `bytes`, `stream_bytes`, `header_bytes`
         (all that is neither stream nor section), `layers` (their sizes in bytes; empty
@@ -45,9 +46,10 @@ def read_info(
     ]
     layers = container.split_layers(file.stream)[0] if file.layered else []
     section_bytes = sum(len(payload) for payload in file.sections.values())
+    model = name_of(file.codec_id, file.weights_hash) if name_of else None
     return {
         "version": container.VERSION,
-        "model": name_of(file.codec_id, file.weights_hash) if name_of else None,
+        "model": "stored" if file.stored else model,
         "codec_id": file.codec_id,
         "weights_hash": file.weights_hash.hex(),
         "width": file.width,

@@ -40,9 +40,10 @@ def truncate(
         raise ConfigError("give either layers or target_size")
     file = container.read(data, max_pixels=1 << 70)
     if not file.layered:
+        remedy = "with --no-fallback" if file.stored else "at a lower quality"
         raise UnsupportedError(
             f"files of codec {file.codec_id} have one layer and cannot be cut; "
-            "encode again at a lower quality"
+            f"encode again {remedy}"
         )
     has = len(split_layers(file.stream)[0])
     if layers is not None:

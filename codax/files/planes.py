@@ -13,22 +13,18 @@ RFC 9649.
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
 
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError
+from codax.files.webp import decode_webp, encode_webp, fits_webp
 
 __all__ = ["decode_plane", "encode_plane"]
 
 # Predictor number: the axes along which differences are taken.
 _PREDICTORS: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))
 _WEBP = len(_PREDICTORS)
-# WebP's own limit of a side, and one of samples below that of Pillow's warnings.
-_WEBP_SIDE = 16383
-_WEBP_SAMPLES = 1 << 26
 
 
 def encode_plane(plane: np.ndarray) -> bytes:
@@ -45,11 +41,10 @@ def encode_plane(plane: np.ndarray) -> bytes:
     costs = [_entropy(residual) for residual in residuals]
     best = int(np.argmin(costs))
     predicted = bytes([best]) + encode_bytes(residuals[best].reshape(-1))
-    if max(plane.shape) > _WEBP_SIDE or plane.size > _WEBP_SAMPLES:
+    if not fits_webp(*plane.shape):
         return predicted
-    webp = io.BytesIO()
-    Image.fromarray(plane).save(webp, "WEBP", lossless=True)
-    return min(predicted, bytes([_WEBP]) + webp.getvalue(), key=len)
+    webp = encode_webp(Image.fromarray(plane))
+    return min(predicted, bytes([_WEBP]) + webp, key=len)
 
 
 def decode_plane(data: bytes, height: int, width: int) -> np.ndarray:
@@ -69,24 +64,13 @@ def decode_plane(data: bytes, height: int, width: int) -> np.ndarray:
     if not data or data[0] > _WEBP:
         raise FormatError("plane has no known predictor; the file is damaged")
     if data[0] == _WEBP:
-        return _decode_webp(data[1:], height, width)
+        image = decode_webp(data[1:], height, width)
+        # An array of its own: a view of Pillow's cannot be written to.
+        return np.array(image.convert("RGB").getchannel("G"))
     plane = decode_bytes(data[1:], height * width).reshape(height, width)
     for axis in _PREDICTORS[data[0]]:
         plane = np.cumsum(plane, axis=axis, dtype=np.uint8)
     return plane
-
-
-def _decode_webp(data: bytes, height: int, width: int) -> np.ndarray:
-    """Returns the green of a WebP file, if it has the expected size."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("WEBP",)) as image:
-            if image.size == (width, height):
-                # An array of its own: a view of Pillow's cannot be written to.
-                return np.array(image.convert("RGB").getchannel("G"))
-            size = f"{image.width}x{image.height}"
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise FormatError("plane is no WebP picture; the file is damaged") from error
-    raise FormatError(f"plane is {size}; expected {width}x{height}")
 
 
 def _predict(plane: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

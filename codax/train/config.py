@@ -62,7 +62,13 @@ class TrainConfig:
     """Share of a step's crops, rounded to whole ones, that show letters, shapes and
     screens made from the seed (`codax.train.drawn`) instead of the data's pictures."""
     optimizer: str = "soap"
-    """`soap` or `adamw`."""
+    """`soap` or `adam`."""
+    betas: tuple[float, float] = (0.95, 0.95)
+    """Decays of the optimiser's means of gradients and of their squares."""
+    epsilon: float = 1e-8
+    """Added to the root of the mean square."""
+    weight_decay: float = 0.0
+    """Share of the weights taken away at a rate of 1, decoupled as in AdamW."""
     rate: float = 3e-3
     """Peak learning rate."""
     linear_rate: float = 0.02
@@ -114,6 +120,8 @@ class TrainConfig:
             ("rate", 0, 1),
             ("quality", -1, 200),
             ("linear_rate", 0, 1),
+            ("epsilon", 0, 1),
+            ("weight_decay", 0, 1),
             ("clip", 1e-6, 1e6),
             ("watch", 0, 1e6),
             ("held_out", 0, 100_000),
@@ -140,8 +148,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value < 64 or value % 64:
                 raise ConfigError(f"{name}: got {value}, expected a multiple of 64")
-        if self.optimizer not in ("soap", "adamw"):
-            raise ConfigError(f"optimizer: got {self.optimizer!r}: soap or adamw")
+        if self.optimizer not in ("soap", "adam"):
+            raise ConfigError(f"optimizer: got {self.optimizer!r}: soap or adam")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas: got {self.betas}, expected two of 0 to below 1")
         if self.distortion not in ("mse", "ms-ssim"):
             raise ConfigError(f"distortion: got {self.distortion!r}: mse or ms-ssim")
 

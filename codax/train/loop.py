@@ -41,6 +41,7 @@ from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet, StreamingSet
 from codax.train.drawn import drawn_set
 from codax.train.initial import join_initial
+from codax.train.loss import Distortion
 from codax.train.record import write_before, write_environment
 from codax.train.schedule import Box
 from codax.train.soap import refresh_bases
@@ -48,7 +49,7 @@ from codax.train.start import sample_crops, start_networks
 from codax.train.state import load_state, save_state
 from codax.train.trainer import State, Trainer
 
-__all__ = ["Stopped", "train"]
+__all__ = ["Crops", "Stopped", "Watch", "train"]
 
 SAVE_SECONDS = 50.0
 """Between two saves, so that with the step in progress at most a minute is lost."""
@@ -58,6 +59,9 @@ ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
 MOST_BAD_STEPS = 20
 
 Watch = Callable[[Trainer, State, str], None]
+Crops = Callable[[int, int, int], Iterator[np.ndarray]]
+"""(count, side, step): crops uint8[count side side 3] of that step, then of each that
+follows. The same for the same step, so that a run resumes exactly."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -82,10 +86,16 @@ def train(
     resume: bool = False,
     initial: Mapping[str, np.ndarray] | None = None,
     stream: Sequence[Path] = (),
-    watch: Watch | None = None,
+    watch: Watch | Sequence[Watch] | None = None,
     say: Callable[[str], None] | None = None,
+    distortion: Distortion | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    crops: Crops | None = None,
 ) -> Path:
     """Trains within a time box or for a number of steps; trunk, then branch.
+
+    Loss, optimiser, data and evaluators may be one's own; without them the
+    configuration names them. A run that is resumed is given the same ones again.
 
     Args:
         config: the run.
@@ -98,8 +108,14 @@ def train(
         initial: arrays to start from instead of a transform coder, see
             `codax.train.initial.load_initial`.
         stream: pictures of the streaming set, when `config.stream`.
-        watch: called every `config.watch` minutes with the state and the phase.
+        watch: called every `config.watch` minutes with the trainer, the state and the
+            phase; one or several.
         say: takes progress lines; the default writes to stderr.
+        distortion: a differentiable function in place of `config.distortion`, see
+            `codax.train.loss.Distortion`.
+        optimizer: in place of `config.optimizer`, see `make_optimizer`.
+        crops: gives the crops of each step in place of the pictures; `resident` is then
+            only what the start is fitted to.
 
     Returns:
         The path of the averaged weights.
@@ -119,7 +135,12 @@ def train(
     if newest.is_file() and not resume:
         raise ConfigError(f"{run}: holds a run already; resume it or name another")
     with _signals() as stop:
-        trainer = Trainer(config, start_networks(config, resident))
+        trainer = Trainer(
+            config,
+            start_networks(config, resident),
+            distortion=distortion,
+            optimizer=optimizer,
+        )
         state = trainer.initial_state()
         branch = {}
         phases = ["trunk", "branch"] if config.branch > 0 else ["trunk"]
@@ -135,17 +156,19 @@ def train(
             # Weights to start from that have everything are not started anew.
             whole = flatten({"ema": state["ema"]}).keys() <= set(initial or ())
             say("codes, contexts and tables are fitted to the pictures")
-            crops = sample_crops(resident, ADAPT_CROPS, ADAPT_SIDE, config.seed)
-            state, _ = trainer.adapt(state, crops, "run" if whole else "start")
+            sampled = sample_crops(resident, ADAPT_CROPS, ADAPT_SIDE, config.seed)
+            state, _ = trainer.adapt(state, sampled, "run" if whole else "start")
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.json").write_text(config.to_json())
         if not resume:
             write_before(run, initial or {})
         write_environment(run)
         state = trainer.place_state(state)
-        box = Box(config, minutes, steps, _first_step(state), branch)
-        runner = _Runner(trainer, run, box, say, watch, stop)
-        runner.use(resident, stream)
+        first = _first_step(state) if resume else int(state["step"])
+        box = Box(config, minutes, steps, first, branch)
+        watches = (watch,) if callable(watch) else tuple(watch or ())
+        runner = _Runner(trainer, run, box, say, watches, stop)
+        runner.use(resident, stream, crops)
         for phase in phases:
             state = runner.phase(state, phase)
             if stop:
@@ -164,8 +187,10 @@ def _say(line: str) -> None:
 
 def _first_step(state: State) -> int:
     """The step at which this optimiser began, 0 unless the weights were older."""
-    updates = int(optax.tree_utils.tree_get(state["opt"], "count"))
-    return int(state["step"]) - updates - int(state["skipped"])
+    counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
+    if not counts:  # One's own optimiser that counts nothing.
+        return 0
+    return int(state["step"]) - int(counts[0][1]) - int(state["skipped"])
 
 
 @contextmanager
@@ -194,24 +219,36 @@ def _signals() -> Iterator[list[int]]:
         restore()
 
 
+def _checked(crops: np.ndarray, count: int, side: int) -> np.ndarray:
+    """Crops of one's own, if they are what a step takes."""
+    if crops.shape != (count, side, side, 3) or crops.dtype != np.uint8:
+        raise ConfigError(
+            f"crops: got {crops.dtype}{list(crops.shape)}, expected "
+            f"uint8[{count} {side} {side} 3]"
+        )
+    return crops
+
+
 class _Runner:
     """Runs a phase: steps, saves, reports, and stops in good order."""
 
-    def __init__(self, trainer, run, box, say, watch, stop):
+    def __init__(self, trainer, run, box, say, watches, stop):
         self.trainer, self.run, self.box = trainer, run, box
-        self.say, self.watch, self.stop = say, watch, stop
+        self.say, self.watches, self.stop = say, watches, stop
         self.compiled: set[tuple] = set()
         self.facts: dict[str, float] = {}
         self.reported = 0
         self.machine = machine_name()
         self.last_save = self.last_report = self.last_watch = time.monotonic()
 
-    def use(self, resident: ResidentSet, stream: Sequence[Path]) -> None:
+    def use(
+        self, resident: ResidentSet, stream: Sequence[Path], crops: Crops | None
+    ) -> None:
         """Puts the resident set on the device, or prepares to stream."""
         self.resident = resident
-        self.paths = list(stream)
-        streaming = self.trainer.config.stream
-        if streaming and not self.paths:
+        self.paths, self.own_crops = list(stream), crops
+        streaming = self.trainer.config.stream or crops is not None
+        if streaming and crops is None and not self.paths:
             raise ConfigError("stream: 0 pictures to stream; name a folder")
         self.data = () if streaming else self.trainer.place(resident.arrays())
         self.drawn: tuple = ()
@@ -264,9 +301,13 @@ class _Runner:
         if step > self.reported:
             self._report(state, step, phase, report)
         self._save(state, phase)
-        if branch and not self.stop and self.watch:
-            self.watch(self.trainer, state, phase)
+        if branch and not self.stop:
+            self._watch(state, phase)
         return state
+
+    def _watch(self, state: State, phase: str) -> None:
+        for watch in self.watches:
+            watch(self.trainer, state, phase)
 
     def _compile_branch(self, state: State, batch: int, size: int) -> State:
         """Compiles both programs of a branch in time, before its rate begins to fall.
@@ -312,6 +353,10 @@ class _Runner:
         count = batch - self.trainer.drawn(batch)
         while not count:
             yield np.zeros((0, size, size, 3), np.uint8)
+        if self.own_crops is not None:
+            for own in self.own_crops(count, size, step):
+                yield _checked(own, count, size)
+            raise ConfigError("crops: they ended before the run did")
         crops = StreamingSet(self.paths, size, config.seed, config.rescale)
         yield from crops.batches(count, start=step * count)
 
@@ -337,9 +382,10 @@ class _Runner:
             self._report(state, step, phase, report)
         if now - self.last_save > SAVE_SECONDS:
             self._save(state, phase)
-        if self.watch and config.watch and now - self.last_watch > 60 * config.watch:
+        due = config.watch and now - self.last_watch > 60 * config.watch
+        if self.watches and due:
             self._save(state, phase)  # Watching may take longer than a minute.
-            self.watch(self.trainer, state, phase)
+            self._watch(state, phase)
             self.last_watch = time.monotonic()
         self.box.clock.add_whole(time.monotonic() - now)
 

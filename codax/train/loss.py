@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,11 @@ import jax.numpy as jnp
 
 from codax.transforms.ms_ssim import ms_ssim
 
-__all__ = ["MS_SSIM_FACTOR", "rate_distortion"]
+__all__ = ["MS_SSIM_FACTOR", "Distortion", "rate_distortion"]
+
+Distortion = Callable[[jax.Array, jax.Array], jax.Array]
+"""(x, decoded), float32[N H W 3] of 0..255, to float32[N], differentiable; lambda is
+that of a mean squared error."""
 
 MS_SSIM_FACTOR = 1200.0
 """Lambda for MS-SSIM is this times lambda for MSE: 0.0018 -> about 2.2."""
@@ -21,7 +26,7 @@ def rate_distortion(
     quality: jax.Array,
     key: jax.Array | None,
     *,
-    distortion: str = "mse",
+    distortion: str | Distortion = "mse",
     exact: bool = True,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Loss of each sample.
@@ -31,7 +36,7 @@ def rate_distortion(
         x: float32[N H W 3], 0..255, sides multiples of 64.
         quality: int32[N], half steps 0..200.
         key: for the noise; None rounds hard, as files do.
-        distortion: `mse` or `ms-ssim`.
+        distortion: `mse`, `ms-ssim`, or a function of one's own.
         exact: the prior on its integer grid, or its float twin.
 
     Returns:
@@ -43,7 +48,9 @@ def rate_distortion(
     bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
     lmbda = model.rates.lmbda(quality.astype(jnp.float32))
-    if distortion == "mse":
+    if callable(distortion):
+        loss = bpp + lmbda * distortion(x, out)
+    elif distortion == "mse":
         loss = bpp + lmbda * mse
     else:
         loss = bpp + MS_SSIM_FACTOR * lmbda * (1.0 - ms_ssim(x, out))

@@ -22,7 +22,7 @@ from codax.entropy.exact import keep_in_bounds
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
-from codax.train.loss import rate_distortion
+from codax.train.loss import Distortion, rate_distortion
 from codax.train.soap import scale_by_soap
 from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
 
@@ -38,12 +38,22 @@ def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
     return any(getattr(key, "key", None) in names for key in path)
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Clipping, SOAP or AdamW, and the linear matrices' share of the rate."""
-    if config.optimizer == "soap":
-        inner = scale_by_soap()
-    else:
-        inner = optax.scale_by_adam(b1=0.9, b2=0.95)
+def make_optimizer(
+    config: TrainConfig, inner: optax.GradientTransformation | None = None
+) -> optax.GradientTransformation:
+    """Clipping, optimiser, weight decay, and the linear matrices' share of the rate.
+
+    Args:
+        config: names `soap` or `adam` and their constants.
+        inner: one's own in their place, which gives updates at rate 1; the learning
+            rate and its schedule stay the run's.
+    """
+    if inner is None:
+        constants = (*config.betas, config.epsilon)
+        make = scale_by_soap if config.optimizer == "soap" else optax.scale_by_adam
+        inner = make(*constants)
+    share = config.weight_decay
+    decay = [optax.add_decayed_weights(share)] if share else []
 
     def linear_share(updates):
         def scale(path, u):
@@ -54,6 +64,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         inner,
+        *decay,
         optax.stateless(lambda updates, params: linear_share(updates)),
     )
 
@@ -70,6 +81,9 @@ class Trainer:
         config: TrainConfig,
         model: Any,
         devices: Sequence[jax.Device] | None = None,
+        *,
+        distortion: Distortion | None = None,
+        optimizer: optax.GradientTransformation | None = None,
     ):
         """Splits the networks once; from here on everything is pure functions.
 
@@ -77,6 +91,8 @@ class Trainer:
             config: the run.
             model: the codec's networks.
             devices: where to compute; all of the host if None.
+            distortion: one's own instead of the configuration's.
+            optimizer: likewise, see `make_optimizer`.
 
         Raises:
             ConfigError: the crops cannot be shared out evenly among the devices.
@@ -85,7 +101,9 @@ class Trainer:
         parts: Any = nnx.split(model, nnx.Param, ...)
         self.graph, self.params, self.fixed = parts
         self.adapts: bool = model.adapts
-        self.optimizer = make_optimizer(config)
+        self.distortion = distortion or config.distortion
+        self.own_optimizer = optimizer
+        self.optimizer = make_optimizer(config, optimizer)
         devices = devices or jax.local_devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
         for name in ("batch", "branch_batch"):
@@ -98,8 +116,14 @@ class Trainer:
     def __eq__(self, other: object) -> bool:
         """Equal if they compile to the same step, which JAX then keeps for both."""
         return isinstance(other, Trainer) and (
-            (self.config, self.graph, self.mesh)
-            == (other.config, other.graph, other.mesh)
+            (self.config, self.graph, self.mesh, self.distortion, self.own_optimizer)
+            == (
+                other.config,
+                other.graph,
+                other.mesh,
+                other.distortion,
+                other.own_optimizer,
+            )
         )
 
     def __hash__(self) -> int:
@@ -168,7 +192,7 @@ class Trainer:
                 x,
                 quality,
                 None if hard else key,
-                distortion=self.config.distortion,
+                distortion=self.distortion,
                 exact=self.config.exact,
             )
         return jnp.mean(losses * weights), (losses, parts)

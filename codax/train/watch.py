@@ -116,7 +116,7 @@ class Watcher:
         shown: list[list[np.ndarray]] = [[c] for c in self.crops[:SHEET_PICTURES]]
         for i, quality in enumerate(self.qualities):
             for j, crop in enumerate(self.crops):
-                data = codec.encode(crop, quality=quality)
+                data = codec.encode(crop, quality=quality, fallback=False)
                 back = np.asarray(codec.decode(data))
                 bpp[i, j] = 8 * len(data) / (crop.shape[0] * crop.shape[1])
                 db[i, j] = min(psnr(crop, back), EQUAL_DB)
