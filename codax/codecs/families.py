@@ -74,8 +74,8 @@ OWN = (
     Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
-"""By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic; 14 is a draft
-without weights, whose bytes may change."""
+"""By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic; 14 is a
+draft without weights, whose bytes may change."""
 
 
 def register(family: Family) -> None:
