@@ -39,6 +39,9 @@ def random_latents(codec, seed, count=1):
         if isinstance(prior.sources[name], IndexSource):
             found = random.integers(0, codec.vocabulary, latents[name].shape)
             latents[name] = found.astype(np.float32)
+        if prior.sources[name].kind == "binary":
+            found = random.integers(0, 2, latents[name].shape)
+            latents[name] = found.astype(np.float32)
     return latents
 
 
@@ -130,8 +133,8 @@ def test_costs_by_table_add_up_to_the_stream(name):
     codec = small_codec(name)
     prior = codec.model.prior
     latents = random_latents(codec, 2)
-    for value in latents.values():
-        if codec.coder.layers == 1:
+    for key, value in latents.items():
+        if codec.coder.layers == 1 and prior.sources[key].kind != "binary":
             value[0, 1, 1] = 900.0  # Escapes cost too.
     stream, _ = through(codec, latents, 110)
     meters = [CostMeter() for _ in range(codec.coder.layers)]
@@ -167,14 +170,18 @@ def test_latents_beyond_the_limit_are_drawn_back(name):
     if codec.coder.layers > 1:
         pytest.skip("tokens have no limit but their vocabulary's")
     latents = random_latents(codec, 4)
-    for value in latents.values():
+    sources = codec.model.prior.sources
+    decisions = [key for key in latents if sources[key].kind == "binary"]
+    for key, value in latents.items():
         value[0, 0, 0] = 1e5
         value[0, 1, 1] = -1e5
+        if key in decisions:
+            value[:] = 1.0  # All that may be coded is.
     _, decoded = through(codec, latents, 60)
     for key, value in latents.items():
-        source = codec.model.prior.sources[key]
+        source = sources[key]
         unit = source.unit
-        if key != "z":
+        if source.kind not in ("static", "scale", "binary"):
             limit = GRID_LIMIT if isinstance(source, GridSource) else LATENT_LIMIT
             if isinstance(source, DigitSource):
                 limit = 16 * codec.model.quantiser.half
