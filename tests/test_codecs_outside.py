@@ -47,8 +47,31 @@ def test_a_family_joins_the_dict(restored):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"name": "My Codec"}, "name is 'My Codec'; expected lower-case"),
+        ({"name": "mine-v2"}, "name is 'mine-v2'; expected .* no version"),
+        ({"name": "dür"}, "name is 'dür'"),
+        ({"codec_id": "240"}, "codec_id is '240'; expected a whole number"),
+        ({"qualities": (100, 0)}, "qualities is .*; expected two whole numbers"),
+        ({"qualities": (0.5, 60)}, "qualities is"),
+        ({"config": dict}, "config is .*; expected a dataclass"),
+        ({"networks": None}, "networks is None; expected a function"),
+        ({"lossless": "yes"}, "lossless is 'yes'"),
+    ],
+)
+def test_a_family_checks_its_fields(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        outside(**changes)
+
+
+def test_only_families_are_registered():
+    with pytest.raises(ConfigError, match=r"got str; expected codax\.Family"):
+        register("mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"name": "quadtree"}, "'quadtree' is one of codax's own"),
-        ({"name": "My Codec"}, "expected a name of lower-case letters"),
         ({"codec_id": 12}, "codec_id is 12; codecs from outside have 192 to 249"),
         ({"codec_id": 250}, "codec_id is 250"),
     ],
@@ -77,6 +100,38 @@ def test_other_files_are_refused(restored, tmp_path, name):
         (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=f"{name}: {message}"):
         load_file(tmp_path / name)
+
+
+def test_what_a_failing_file_registered_does_not_stay(restored, tmp_path):
+    (tmp_path / "half.py").write_text(CODEC.format(name="half", number=203) + "1 / 0\n")
+    with pytest.raises(ConfigError, match="ZeroDivisionError"):
+        load_file(tmp_path / "half.py")
+    assert "half" not in FAMILIES
+    (tmp_path / "quit.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(ConfigError, match="failed with SystemExit: 3"):
+        load_file(tmp_path / "quit.py")
+
+
+def test_modules_of_one_name_are_not_mixed_up(restored, tmp_path):
+    for folder, number in (("a", 201), ("b", 202)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "common_bits.py").write_text(f"NUMBER = {number}\n")
+        text = CODEC.format(name="mine", number="NUMBER")
+        (tmp_path / folder / "c.py").write_text(
+            "from common_bits import NUMBER\n" + text
+        )
+    load_file(tmp_path / "a" / "c.py")
+    with pytest.raises(ConfigError, match=r"common_bits is loaded from .* rename one"):
+        load_file(tmp_path / "b" / "c.py")
+    assert family("mine").codec_id == 201
+
+
+CODEC = """
+import codax
+from codax.codecs.quadtree import QuadtreeConfig, quadtree
+codax.register(codax.Family(name={name!r}, codec_id={number}, config=QuadtreeConfig,
+               networks=quadtree))
+"""
 
 
 def test_a_file_can_import_what_lies_beside_it(restored, tmp_path):

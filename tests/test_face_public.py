@@ -17,12 +17,7 @@ from codax.errors import ConfigError, FormatError, ImageError, ModelError
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    from codax.face import loading, public
-
-    codec = install(monkeypatch, tmp_path / "checkpoints")
-    # The functions keep codecs that they loaded; each test has its own.
-    monkeypatch.setattr(public, "_codec", lambda model: loading.load(model))
-    return codec
+    return install(monkeypatch, tmp_path / "checkpoints")
 
 
 def test_dir_shows_the_public_names_and_no_others():
@@ -76,7 +71,7 @@ def test_what_is_no_file_is_told(fake, tmp_path):
         codax.decode(np.zeros(4))
     with pytest.raises(OSError, match="No such file"):
         codax.decode(tmp_path / "none.codax")
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(ImageError, match=r"none\.png: no such file"):
         codax.encode(tmp_path / "none.png")
     (tmp_path / "text.codax").write_text("words")
     with pytest.raises(FormatError):
@@ -129,7 +124,38 @@ def test_other_pictures_get_one_line(fake, case):
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("quality", ["75", "high", [75]])
+def test_changed_weights_are_loaded_anew(fake, tmp_path):
+    """And weights that stay are not loaded again and again."""
+    from codax.face.loading import shared
+    from codax.zoo.cards import find_card
+
+    assert shared(find_card("fake-tiny")) is shared(find_card("fake-tiny-v1"))
+    path = tmp_path / "checkpoints" / "fake-tiny-v1" / "card.json"
+    path.write_text(path.read_text().replace("66616b653031", "66616b653032"))
+    before = shared.__globals__["_shared"].cache_info().misses
+    shared(find_card("fake-tiny"))
+    assert shared.__globals__["_shared"].cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize("limit", [float("nan"), None, "x", 0, 2.5])
+def test_a_limit_of_pixels_is_a_number(fake, limit):
+    data = codax.encode(synthetic(8, 8))
+    with pytest.raises(ConfigError, match="max_pixels is"):
+        codax.decode(data, max_pixels=limit)
+
+
+@pytest.mark.parametrize("refine", ["3", None, 1.5, True, float("nan")])
+def test_refine_is_a_number_of_steps(fake, refine):
+    with pytest.raises(ConfigError, match=r"refine is .*expected a number of steps"):
+        fake.encode(synthetic(8, 8), refine=refine)
+
+
+def test_open_takes_a_path(fake):
+    with pytest.raises(ConfigError, match="got bytes; expected the path"):
+        codax.open(b"photo.codax")
+
+
+@pytest.mark.parametrize("quality", ["75", "high", [75], True])
 def test_quality_is_a_number(fake, quality):
     with pytest.raises(ConfigError, match="expected a number of 0 to 100"):
         fake.encode(synthetic(8, 8), quality=quality)

@@ -7,8 +7,9 @@ calls in a module that it names under the entry-point group `codax.codecs`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
 from codax.codecs.wavelet import WaveletConfig, wavelet
-from codax.errors import ConfigError
+from codax.errors import CodaxError, ConfigError
 from codax.files.scripts import run_file
 
 __all__ = ["FAMILIES", "Family", "family", "load_file", "register"]
@@ -30,6 +31,7 @@ __all__ = ["FAMILIES", "Family", "family", "load_file", "register"]
 OUTSIDE = range(192, 250)
 """Ids in files for codecs from outside; the weights' hash tells them apart."""
 GROUP = "codax.codecs"
+NAME = re.compile(r"[a-z][a-z0-9]*(-(?!v[0-9]+$)[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,30 @@ class Family:
     networks: Callable[..., Any]
     qualities: tuple[int, int] = (0, 100)
     lossless: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ConfigError: one is not what it should be.
+        """
+        low_high = self.qualities if isinstance(self.qualities, tuple) else ()
+        whole = [q for q in low_high if type(q) is int and 0 <= q <= 100]
+        for name, right, expected in (
+            ("name", isinstance(self.name, str) and NAME.fullmatch(self.name),
+             "lower-case letters and digits, words joined by dashes, no version"),
+            ("codec_id", type(self.codec_id) is int and 0 < self.codec_id < 256,
+             "a whole number of 1 to 255"),
+            ("config", isinstance(self.config, type) and is_dataclass(self.config),
+             "a dataclass"),
+            ("networks", callable(self.networks), "a function that makes a module"),
+            ("qualities", len(whole) == len(low_high) == 2 and whole == sorted(whole),
+             "two whole numbers of 0 to 100, the lower first"),
+            ("lossless", isinstance(self.lossless, bool), "True or False"),
+        ):  # fmt: skip
+            if not right:
+                value = getattr(self, name)
+                raise ConfigError(f"family: {name} is {value!r}; expected {expected}")
 
 
 OWN = (
@@ -82,14 +108,14 @@ def register(family: Family) -> None:
     """Adds a family from outside the package; the same one again takes its place.
 
     Raises:
-        ConfigError: the name is one of the package's own or no lower-case word, or the
-            id is none of 192 to 249.
+        ConfigError: no `Family`, a name of the package's own, or an id that is none of
+            192 to 249.
     """
-    name = family.name
-    if not name.replace("-", "").isalnum() or name != name.lower():
+    if not isinstance(family, Family):
         raise ConfigError(
-            f"codec {name!r}: expected a name of lower-case letters, digits and dashes"
+            f"register: got {type(family).__name__}; expected codax.Family(name=...)"
         )
+    name = family.name
     if any(name == own.name for own in OWN):
         raise ConfigError(f"codec {name!r} is one of codax's own; choose another name")
     if family.codec_id not in OUTSIDE:
@@ -136,7 +162,13 @@ def load_file(path: str | Path) -> list[str]:
         ConfigError: the file is missing, fails, or registers no codec.
     """
     before = dict(FAMILIES)
-    run_file(Path(path), "codax_codec_file")
+    try:
+        run_file(Path(path), "codax_codec_file")
+    except CodaxError:
+        # What a file registered before it failed does not stay.
+        FAMILIES.clear()
+        FAMILIES.update(before)
+        raise
     found = [name for name, own in FAMILIES.items() if before.get(name) is not own]
     if not found:
         raise ConfigError(

@@ -12,6 +12,7 @@ from codax.coding.samples import SampleCoder
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
+from codax.files.container import MAX_PIXELS
 from codax.zoo.weights import read_checkpoint
 
 if TYPE_CHECKING:
@@ -80,7 +81,14 @@ class Codec:
         self,
         image: Any,
         quality: float | None = None,
-        **options: Any,
+        *,
+        target_bpp: float | None = None,
+        target_size: int | None = None,
+        target_psnr: float | None = None,
+        lossless: bool = False,
+        refine: int = 0,
+        metadata: str = "all",
+        fallback: bool = True,
     ) -> bytes:
         """Encodes a picture to the bytes of a file.
 
@@ -89,7 +97,14 @@ class Codec:
                 that hands out arrays: uint8[H W], [H W 3] or [H W 4]; uint16[H W] for
                 a lossless codec.
             quality: 0..100 in half steps, default 75.
-            **options: the targets and metadata of `codax.face.encoding.encode_image`.
+            target_bpp: bits of the whole file a pixel, at most, instead of a quality.
+            target_size: its bytes, at most.
+            target_psnr: dB, at least.
+            lossless: refuse what does not come back to the last bit.
+            refine: steps of a slow search for a smaller file.
+            metadata: `all` to keep, `icc` the profile only, or `none`.
+            fallback: False always gives a file of this codec, even where lossless WebP
+                is smaller.
 
         Returns:
             A `.codax` file.
@@ -99,14 +114,28 @@ class Codec:
             UnsupportedError: a kind of picture or a target out of reach.
             ConfigError: a value out of range.
         """
-        return encode_image(self.coder, image, quality=quality, **options)
+        return encode_image(
+            self.coder,
+            image,
+            quality=quality,
+            target_bpp=target_bpp,
+            target_size=target_size,
+            target_psnr=target_psnr,
+            lossless=lossless,
+            refine=refine,
+            metadata=metadata,
+            fallback=fallback,
+        )
 
-    def decode(self, data: bytes, **options: Any) -> Image.Image:
+    def decode(
+        self, data: bytes, *, max_pixels: int = MAX_PIXELS, oracle: bool = False
+    ) -> Image.Image:
         """Decodes the bytes of a file made with these weights.
 
         Args:
             data: a `.codax` file.
-            **options: those of `codax.face.decoding.decode_with`.
+            max_pixels: refuse larger pictures before anything is allocated.
+            oracle: decode the probabilities with NumPy integers instead of JAX.
 
         Returns:
             The picture.
@@ -115,7 +144,7 @@ class Codec:
             FormatError: the file is damaged.
             ModelError: it was made with other weights.
         """
-        return decode_with(self.coder, data, **options)
+        return decode_with(self.coder, data, max_pixels=max_pixels, oracle=oracle)
 
     # The pieces, for use under jit, vmap and grad.
 

@@ -172,6 +172,8 @@ def check_refine(coder: SampleCoder, refine: int) -> None:
     Raises:
         ConfigError: the codec has nothing to refine, or less than no steps.
     """
+    if not isinstance(refine, int) or isinstance(refine, bool):
+        raise ConfigError(f"refine is {refine!r}; expected a number of steps")
     if refine and not coder.refines:
         raise ConfigError(f"{coder.name} has no latents that can be refined")
     if refine < 0:
@@ -199,13 +201,13 @@ def _half_steps(
         value = aims[name]
         if name == "quality":
             continue
-        if not isinstance(value, Real) or not 0 < value < math.inf:
+        if not _is_number(value) or not 0 < value < math.inf:  # type: ignore[operator]
             raise ConfigError(f"{name} is {value!r}; expected a positive number")
     if given and quality is None:
         return None
     low, high = coder.qualities
     quality = max(low, min(75, high)) if quality is None else quality
-    if not isinstance(quality, Real):
+    if not _is_number(quality):
         raise ConfigError(
             f"quality is {quality!r}; expected a number of {low} to {high}"
         )
@@ -214,6 +216,10 @@ def _half_steps(
             f"quality is {quality}; expected {low} to {high}, as {coder.name} supports"
         )
     return round(2 * quality)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _highest_within(

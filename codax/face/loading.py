@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +13,7 @@ from codax.files import container
 from codax.files.container import MAX_PIXELS, Container
 from codax.zoo import cards
 
-__all__ = ["decode_image", "find_codec", "load"]
+__all__ = ["decode_image", "find_codec", "load", "shared"]
 
 
 def load(name: str | Path | None = None) -> Codec:
@@ -32,6 +33,16 @@ def load(name: str | Path | None = None) -> Codec:
     return Codec.from_folder(card.folder)
 
 
+def shared(card: cards.Card) -> Codec:
+    """A codec that calls share: loaded once, and anew when its weights have changed."""
+    return _shared(str(card.folder.resolve()), card.weights_hash)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared(folder: str, weights_hash: str) -> Codec:
+    return load(folder)
+
+
 def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
     """Loads the codec that wrote a file.
 
@@ -43,8 +54,10 @@ def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
         ModelError: the weights are not at hand, or `weights` are others.
     """
     if weights is None:
-        weights = cards.find_by_hash(file.codec_id, file.weights_hash).name
-    codec = load(weights)
+        card = cards.find_by_hash(file.codec_id, file.weights_hash)
+    else:
+        card = cards.find_card(str(weights))
+    codec = shared(card)
     if not codec.coder.wrote(file):
         raise wrong_weights(file, codec.coder)
     return codec

@@ -12,14 +12,12 @@ path. Opening reads the header only; pixels are decoded when they are first need
 
 from __future__ import annotations
 
-import functools
 from typing import IO
 
 from PIL import Image, ImageFile
 
-from codax.face.codec import Codec
 from codax.face.encoding import encode_image
-from codax.face.loading import decode_image, load
+from codax.face.loading import decode_image, shared
 from codax.files import container
 from codax.files.info import read_info
 from codax.zoo import cards
@@ -59,24 +57,19 @@ class CodaxImageFile(ImageFile.ImageFile):
         return super().load()
 
 
-@functools.lru_cache(maxsize=4)
-def _codec(model: str) -> Codec:
-    """Loads a codec once for many pictures."""
-    return load(model)
-
-
 def _accept(head: bytes) -> bool:
     """Says whether a file begins as ours do."""
     return head.startswith(container.SIGNATURE)
 
 
-def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
+def _save(image: Image.Image, file: IO[bytes], place: str | bytes) -> None:
     """Writes a picture with the keywords that were given to `Image.save`."""
     given = image.encoderinfo  # type: ignore[attr-defined]
     lossless = bool(given.get("lossless"))
-    model = given.get("model") or cards.default_card(lossless=lossless).name
+    name = given.get("model")
+    card = cards.find_card(str(name)) if name else cards.default_card(lossless=lossless)
     options = {key: given[key] for key in _OPTIONS if key in given}
-    file.write(encode_image(_codec(str(model)).coder, image, **options))
+    file.write(encode_image(shared(card).coder, image, **options))
 
 
 Image.register_open(_FORMAT, CodaxImageFile, _accept)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from codax.errors import FormatError
-from codax.face.codec import Codec
-from codax.face.loading import decode_image, load
+from codax.errors import CodaxError, ConfigError, FormatError
+from codax.face.loading import decode_image, shared
 from codax.face.pillow import CodaxImageFile
 from codax.files.container import MAX_PIXELS
 from codax.files.pictures import open_image
@@ -25,7 +23,13 @@ def encode(
     quality: float | None = None,
     *,
     model: str | Path | None = None,
-    **options: Any,
+    target_bpp: float | None = None,
+    target_size: int | None = None,
+    target_psnr: float | None = None,
+    lossless: bool = False,
+    refine: int = 0,
+    metadata: str = "all",
+    fallback: bool = True,
 ) -> bytes:
     """Encodes a picture to the bytes of a file.
 
@@ -34,7 +38,13 @@ def encode(
         quality: 0..100, rounded to half steps; 75 if neither it nor a target is given.
         model: name or path of the weights; the default if None, or with
             `lossless=True` the one for that.
-        **options: those of `codax.face.encoding.encode_image`, such as `target_size`.
+        target_bpp: see `Codec.encode`, as all that follow.
+        target_size: bytes.
+        target_psnr: dB.
+        lossless: every bit of every sample comes back.
+        refine: steps.
+        metadata: `all`, `icc` or `none`.
+        fallback: whether the stored form may be taken.
 
     Returns:
         A `.codax` file.
@@ -50,10 +60,25 @@ def encode(
         >>> data = codax.encode("photo.png", quality=60)    # doctest: +SKIP
     """
     if isinstance(picture, str | Path):
-        picture = open_image(picture)
+        try:
+            picture = open_image(picture)
+        except CodaxError as error:
+            raise type(error)(f"{picture}: {error}") from error
     if model is None:
-        model = cards.default_card(lossless=bool(options.get("lossless"))).name
-    return _codec(str(model)).encode(picture, quality, **options)
+        card = cards.default_card(lossless=bool(lossless))
+    else:
+        card = cards.find_card(str(model))
+    return shared(card).encode(
+        picture,
+        quality,
+        target_bpp=target_bpp,
+        target_size=target_size,
+        target_psnr=target_psnr,
+        lossless=lossless,
+        refine=refine,
+        metadata=metadata,
+        fallback=fallback,
+    )
 
 
 def decode(
@@ -100,6 +125,7 @@ def open(path: str | Path) -> Image.Image:
     Raises:
         FormatError: not a codax file, truncated or damaged.
         UnsupportedError: a file that this version does not handle.
+        ConfigError: no path.
         OSError: it cannot be read.
 
     Example:
@@ -107,13 +133,9 @@ def open(path: str | Path) -> Image.Image:
         >>> codax.open("photo.codax").size      # doctest: +SKIP
         (768, 512)
     """
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"got {type(path).__name__}; expected the path of a file")
     # From memory: no file stays open until the pixels are asked for.
     image = CodaxImageFile(io.BytesIO(Path(path).read_bytes()))
     image.filename = str(path)
     return image
-
-
-@functools.lru_cache(maxsize=4)
-def _codec(model: str) -> Codec:
-    """Loads a codec once for many pictures."""
-    return load(model)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from codax.errors import FormatError, UnsupportedError
+from codax.errors import ConfigError, FormatError, UnsupportedError
 
 __all__ = [
     "MAX_FILE",
@@ -177,7 +177,10 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     Raises:
         FormatError: not a codax file, truncated, damaged, or of impossible fields.
         UnsupportedError: a version, flag, depth, section or size that is not handled.
+        ConfigError: a limit that is none.
     """
+    if not isinstance(max_pixels, int) or max_pixels < 1:
+        raise ConfigError(f"max_pixels is {max_pixels!r}; expected a whole number")
     if data[:4] != SIGNATURE:
         if not data:
             raise FormatError("the file is empty; expected a codax file")

@@ -144,6 +144,13 @@ class TrainConfig:
                     f"{name}: got {value}, expected a multiple of accumulate, "
                     f"{self.accumulate}"
                 )
+        for name in ("batch", "branch_batch"):
+            size = getattr(self, name)
+            if self.drawn and not round(self.drawn * size):
+                raise ConfigError(
+                    f"drawn: {self.drawn:g} of a {name} of {size} is no crop; raise "
+                    "one of them, or give 0"
+                )
         for name in ("crop", "branch_crop"):
             value = getattr(self, name)
             if value < 64 or value % 64:
