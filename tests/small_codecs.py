@@ -17,8 +17,8 @@ from PIL import Image
 from codax.codecs.families import FAMILIES
 from codax.face.building import pack_model
 from codax.face.codec import Codec
-from codax.transforms.adaptive import Fitted
 from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.cell_types import Fitted
 from codax.transforms.fronts import octaves
 from codax.transforms.klt import block_order
 from codax.zoo.weights import weights_hash

@@ -8,13 +8,11 @@ from fake_codec import install
 from PIL import Image
 
 from codax.errors import FormatError, ModelError
-from codax.face import loading, pillow
 
 
 @pytest.fixture
 def picture(monkeypatch, tmp_path):
     install(monkeypatch, tmp_path)
-    monkeypatch.setattr(pillow, "_codec", lambda name: loading.load(name))
     y, x = np.mgrid[:9, :14]
     return Image.fromarray(np.stack([9 * x, 9 * y, x * y], -1).astype(np.uint8))
 

@@ -5,7 +5,8 @@ import pytest
 from small_codecs import photo, small_types
 
 from codax.transforms import adaptive
-from codax.transforms.adaptive import Bases, choose, fit_types
+from codax.transforms.adaptive import Bases
+from codax.transforms.cell_types import choose, fit_types
 from codax.transforms.layers import depth_to_space, space_to_depth
 
 LARGE, SMALL = 2, 2

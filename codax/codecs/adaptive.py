@@ -48,14 +48,9 @@ from codax.entropy.tables import (
 from codax.entropy.training import BinarySource, ScaleSource
 from codax.entropy.units import HEAD_LIMIT, UNIT
 from codax.errors import ConfigError
-from codax.transforms.adaptive import (
-    COEFFICIENTS,
-    AdaptiveAnalysis,
-    AdaptiveSynthesis,
-    Fitted,
-    fit_types,
-)
+from codax.transforms.adaptive import AdaptiveAnalysis, AdaptiveSynthesis
 from codax.transforms.autoencoder import HyperAnalysis, TransformWidths
+from codax.transforms.cell_types import COEFFICIENTS, Fitted, fit_types
 from codax.transforms.layers import pointwise
 from codax.transforms.rates import MIDDLE_QUALITY
 
