@@ -8,11 +8,13 @@ from fake_codec import install
 from PIL import Image
 
 from codax.errors import FormatError, ModelError
+from codax.pillow import CodaxImageFile  # Teaches Pillow.
 
 
 @pytest.fixture
 def picture(monkeypatch, tmp_path):
     install(monkeypatch, tmp_path)
+    assert CodaxImageFile.format == "CODAX"
     y, x = np.mgrid[:9, :14]
     return Image.fromarray(np.stack([9 * x, 9 * y, x * y], -1).astype(np.uint8))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_codecs import photo, small_types
 
-from codax.transforms import adaptive
+from codax.transforms import cell_types
 from codax.transforms.adaptive import Bases
 from codax.transforms.cell_types import choose, fit_types
 from codax.transforms.layers import depth_to_space, space_to_depth
@@ -42,7 +42,7 @@ def test_cells_of_several_types_stand_side_by_side(bases):
 
 
 def test_fitted_types_are_orthonormal_and_differ(monkeypatch):
-    monkeypatch.setattr(adaptive, "ROUNDS", 2)
+    monkeypatch.setattr(cell_types, "ROUNDS", 2)
     rgb = photo()[None].astype(np.float32)
     blocks = np.asarray(space_to_depth(rgb, 16)).reshape(-1, 768)
     fitted = fit_types(blocks, LARGE, SMALL)
