@@ -1,15 +1,20 @@
 """Compares runs on the held-out pictures: what a change of training is worth.
 
-    python tools/held_out.py RUN... [--pictures N] [--drawn]
+    python tools/held_out.py RUN... [--pictures N] [--drawn] [--steps]
 
 The first run is what the others are compared with. Bits are those of the smooth
 estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
 since a run with `exact=false` has a prior in float, which no file can carry. A run of
 one quality (`quality=Q`) is compared at its own PSNR. With `--drawn` the pictures are
 the twelve of `codax.train.drawn.held_out` instead of photographs.
+
+A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as
+`trunk.npz`: runs that go on are compared at equal steps. `--steps` also prints the bits
+of each step of the coding order.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -28,51 +33,64 @@ from codax.train.drawn.held_out import held_out_drawn
 from codax.train.folders import centre_crops, run_pictures
 from codax.train.state import load_state
 
-QUALITIES = tuple(range(5, 100, 10))
+QUALITIES = (*range(5, 100, 10), 100)
 SIDE = 512
+RANGES = ((28, 40), (28, 31), (31, 34), (34, 37), (37, 40))
+"""dB; the first is the headline's."""
 EXACT = 99.0
 """dB of a picture that comes back exactly, as drawn ones may."""
 
 
-def networks(run: Path, config: TrainConfig):
-    """The networks of a run with its averaged weights."""
+def networks(weights: Path, config: TrainConfig):
+    """The networks of a run with averaged weights of it."""
     graph, shapes = abstract_model(family(config.codec).networks, config.model)
     arrays = {
         path.partition("/")[2]: value
-        for path, value in load_state(run / "weights.npz").items()
+        for path, value in load_state(weights).items()
         if path.startswith(("ema/", "fixed/"))
     }
     return nnx.merge(graph, fill_model(shapes, arrays))
 
 
-def curve(run: Path, config: TrainConfig, pictures: list[np.ndarray]) -> Curve:
+def curve(
+    weights: Path, config: TrainConfig, pictures: list[np.ndarray], by_step: bool
+) -> Curve:
     """Mean bits per pixel and PSNR, at several qualities or the run's own."""
-    model = networks(run, config)
+    model = networks(weights, config)
 
     @jax.jit
     def forward(x, quality):
         bits, decoded, _ = model.forward(x, quality, None, exact=config.exact)
-        return sum(bits.values()), decoded
+        return bits, decoded
 
     fixed = config.quality >= 0
     bpp, db = [], []
     for steps in [config.quality] if fixed else [2 * q for q in QUALITIES]:
         rates, quality = [], []
+        parts: Counter[str] = Counter()
         for rgb in pictures:
             x = rgb[None].astype(np.float32)
             bits, decoded = forward(x, np.array([steps], np.int32))
             seen = np.clip(np.round(np.asarray(decoded[0])), 0, 255).astype(np.uint8)
-            rates.append(float(bits[0]) / (rgb.shape[0] * rgb.shape[1]))
+            area = rgb.shape[0] * rgb.shape[1]
+            own = {name: float(value[0]) / area for name, value in bits.items()}
+            parts.update(own)
+            rates.append(sum(own.values()))
             quality.append(min(psnr(rgb, seen), EXACT))
         bpp.append(float(np.mean(rates)))
         db.append(float(np.mean(quality)))
-    return Curve(name=run.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
+        if by_step:
+            mean = {name: round(v / len(pictures), 4) for name, v in parts.items()}
+            print(f"  quality {steps / 2:g}: {mean}", flush=True)
+    name = f"{weights.parent.name}/{weights.name}"
+    return Curve(name=name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
 def change(anchor: Curve, test: Curve) -> str:
     """Bits of the test's at the anchor's PSNR, in percent more."""
     if len(test.bpp) > 1:
-        return str(bd_rate(anchor, test))
+        found = [f"{a}-{b} dB {bd_rate(anchor, test, (a, b))}" for a, b in RANGES]
+        return ", ".join(found)
     usual = np.exp(np.interp(test.db[0], anchor.db, np.log(anchor.bpp)))
     return f"{100 * (test.bpp[0] / usual - 1):+.1f} % at {test.db[0]:.2f} dB"
 
@@ -83,29 +101,31 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--drawn", action="store_true", help="drawn pictures instead")
+    parser.add_argument("--steps", action="store_true", help="bits of each step, too")
     given = parser.parse_args()
     prepare_jax()
     try:
-        _compare(given.runs, given.pictures, given.drawn)
+        _compare(given)
     except CodaxError as error:
         parser.error(str(error))
 
 
-def _compare(runs: list[Path], count: int, drawn: bool) -> None:
-    configs = [read_run(run) for run in runs]
-    if drawn:
-        pictures = held_out_drawn()[:count]
+def _compare(given: argparse.Namespace) -> None:
+    files = [run if run.is_file() else run / "weights.npz" for run in given.runs]
+    configs = [read_run(file.parent) for file in files]
+    if given.drawn:
+        pictures = held_out_drawn()[: given.pictures]
     else:
         _, held_out = run_pictures(configs[0])
-        pictures = centre_crops(held_out, count, SIDE)
+        pictures = centre_crops(held_out, given.pictures, SIDE)
     anchor = None
-    for run, config in zip(runs, configs, strict=True):
-        found = curve(run, config, pictures)
+    for file, config in zip(files, configs, strict=True):
+        found = curve(file, config, pictures, given.steps)
         anchor = anchor or found
         points = " ".join(
             f"{b:.3f}/{d:.2f}" for b, d in zip(found.bpp, found.db, strict=True)
         )
-        print(f"{run.name}: {change(anchor, found)}  ({points})", flush=True)
+        print(f"{found.name}: {change(anchor, found)}  ({points})", flush=True)
 
 
 if __name__ == "__main__":
