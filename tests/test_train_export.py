@@ -378,7 +378,7 @@ def test_a_run_becomes_a_checkpoint_that_knows_its_past(tmp_path):
 def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
     codec = small_codec("factorized")
     picture = [synthetic(128, 128, 4)]
-    assert abs(check_estimate(codec, picture, 150)) <= 0.02
+    assert abs(check_estimate(codec, picture, 150)) < 0.1
     monkeypatch.setattr(
         type(codec.coder), "compress", lambda self, rgb, quality: bytes(9000)
     )
