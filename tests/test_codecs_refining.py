@@ -104,7 +104,7 @@ def test_codecs_of_tokens_and_without_loss_refuse():
     assert not codec.coder.refines
     with pytest.raises(ConfigError, match="fsq-small-v1 has no latents that can be"):
         codec.encode(Image.new("RGB", (64, 64)), refine=5)
-    assert not small_codec("wavelet-lossless").refines
+    assert not small_codec("wavelet-lossless").coder.refines
     with pytest.raises(ConfigError, match="refine is -1"):
         small_codec("quadtree").encode(Image.new("RGB", (64, 64)), refine=-1)
     with pytest.raises(ConfigError, match="no latents that can be refined"):

@@ -156,7 +156,7 @@ def test_replaced_weights_are_history(tool, stored, monkeypatch):
     history = (stored / "HISTORY.md").read_text()
     assert "| mine-tiny-v1 | -20.0 % |" in history
     assert "### Curve of mine-tiny-v1" in history
-    assert "| jpeg |" not in history
+    assert "\n| jpeg |" not in history
 
 
 def test_rows_survive_storing(tool, stored):

@@ -159,7 +159,7 @@ def test_steps_that_are_not_finite_change_nothing(resident):
     assert np.isfinite(float(report["loss"]))
 
 
-def test_prior_in_float_and_adamw_learn_beside_frozen_transforms(tmp_path, resident):
+def test_prior_in_float_and_adam_learn_beside_frozen_transforms(tmp_path, resident):
     config = config_of(
         "hyperprior",
         exact=False,

@@ -288,7 +288,9 @@ class Trainer:
         params = self._in_bounds(params, state["fixed"])
         # The average follows fast at first, so that early states are of use. Counted
         # from the optimiser's start: weights to start from came with older steps.
-        count = optax.tree_utils.tree_get(state["opt"], "count")
+        # (One's own optimiser may count nothing, or several times.)
+        counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
+        count = counts[0][1] if counts else state["step"]
         decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
         ema = self._in_bounds(ema, state["fixed"])
