@@ -103,11 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and jobs[0].target == STREAM:
         raise UsageError("--json and -o - would both write to stdout")
     try:
-        card = (
-            cards.find_card(args.model)
-            if args.model
-            else cards.default_card(lossless=args.lossless)
-        )
+        card = cards.choose_card(args.model or None, lossless=args.lossless)
     except ModelError as error:
         raise UsageError(str(error)) from error
     if args.lossless and not card.lossless:

@@ -29,8 +29,7 @@ def load(name: str | Path | None = None) -> Codec:
     Raises:
         ModelError: no such codec, or weights that cannot be used.
     """
-    card = cards.default_card() if name is None else cards.find_card(str(name))
-    return Codec.from_folder(card.folder)
+    return Codec.from_folder(cards.choose_card(name).folder)
 
 
 def shared(card: cards.Card) -> Codec:

@@ -66,8 +66,7 @@ def _save(image: Image.Image, file: IO[bytes], place: str | bytes) -> None:
     """Writes a picture with the keywords that were given to `Image.save`."""
     given = image.encoderinfo  # type: ignore[attr-defined]
     lossless = bool(given.get("lossless"))
-    name = given.get("model")
-    card = cards.find_card(str(name)) if name else cards.default_card(lossless=lossless)
+    card = cards.choose_card(given.get("model") or None, lossless=lossless)
     options = {key: given[key] for key in _OPTIONS if key in given}
     file.write(encode_image(shared(card).coder, image, **options))
 

@@ -64,11 +64,7 @@ def encode(
             picture = open_image(picture)
         except CodaxError as error:
             raise type(error)(f"{picture}: {error}") from error
-    if model is None:
-        card = cards.default_card(lossless=bool(lossless))
-    else:
-        card = cards.find_card(str(model))
-    return shared(card).encode(
+    return shared(cards.choose_card(model, lossless=lossless)).encode(
         picture,
         quality,
         target_bpp=target_bpp,

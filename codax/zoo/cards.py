@@ -21,6 +21,7 @@ from codax.errors import ModelError
 __all__ = [
     "Card",
     "checkpoint_folders",
+    "choose_card",
     "default_card",
     "find_by_hash",
     "find_card",
@@ -181,6 +182,19 @@ def default_card(*, lossless: bool = False) -> Card:
             f"no {kind} codec is installed; name one with --model PATH{otherwise}"
         )
     return found[0]
+
+
+def choose_card(name: str | Path | None, *, lossless: bool = False) -> Card:
+    """The card of the codec that is named, or of the default.
+
+    Args:
+        name: as of `find_card`; None for `default_card`.
+        lossless: see `default_card`.
+
+    Raises:
+        ModelError: no such codec.
+    """
+    return default_card(lossless=lossless) if name is None else find_card(str(name))
 
 
 def find_card(name: str) -> Card:
