@@ -47,7 +47,7 @@ from codax.train.schedule import Box
 from codax.train.soap import refresh_bases
 from codax.train.start import sample_crops, start_networks
 from codax.train.state import load_state, save_state
-from codax.train.trainer import State, Trainer
+from codax.train.trainer import State, Trainer, updates_counted
 
 __all__ = ["Crops", "Stopped", "Watch", "train"]
 
@@ -187,10 +187,10 @@ def _say(line: str) -> None:
 
 def _first_step(state: State) -> int:
     """The step at which this optimiser began, 0 unless the weights were older."""
-    counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
-    if not counts:  # One's own optimiser that counts nothing.
+    updates = updates_counted(state)
+    if updates is None:
         return 0
-    return int(state["step"]) - int(counts[0][1]) - int(state["skipped"])
+    return int(state["step"]) - int(updates) - int(state["skipped"])
 
 
 @contextmanager

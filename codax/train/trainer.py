@@ -26,7 +26,7 @@ from codax.train.loss import Distortion, rate_distortion
 from codax.train.soap import scale_by_soap
 from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
 
-__all__ = ["State", "Trainer", "make_optimizer"]
+__all__ = ["State", "Trainer", "make_optimizer", "updates_counted"]
 
 LINEAR = ("klt",)
 ENCODER = ("g_a", "h_a")
@@ -36,6 +36,15 @@ State = dict[str, Any]
 
 def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
     return any(getattr(key, "key", None) in names for key in path)
+
+
+def updates_counted(state: State) -> Any:
+    """The updates that a state's optimiser has made; None if it counts none.
+
+    One's own optimiser may count nothing, or several times.
+    """
+    counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
+    return counts[0][1] if counts else None
 
 
 def make_optimizer(
@@ -288,9 +297,9 @@ class Trainer:
         params = self._in_bounds(params, state["fixed"])
         # The average follows fast at first, so that early states are of use. Counted
         # from the optimiser's start: weights to start from came with older steps.
-        # (One's own optimiser may count nothing, or several times.)
-        counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
-        count = counts[0][1] if counts else state["step"]
+        count = updates_counted(state)
+        if count is None:
+            count = state["step"]
         decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
         ema = self._in_bounds(ema, state["fixed"])
