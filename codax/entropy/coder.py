@@ -121,7 +121,7 @@ def _check(index: np.ndarray, tables: TableSet, symbols: np.ndarray | None = Non
     low, high, count = int(index.min()), int(index.max()), tables.count.size
     if low < 0 or high >= count:
         raise ConfigError(
-            f"index: got {low} to {high}, expected 0 to {count - 1}, the tables' numbers"
+            f"index: got {low} to {high}, expected numbers of tables, 0 to {count - 1}"
         )
 
 

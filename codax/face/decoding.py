@@ -123,7 +123,7 @@ def read_for(
     if file.stored:
         raise UnsupportedError(
             "the file holds a stored picture, with nothing of a codec in it; encode "
-            "with fallback=False (--no-fallback)"
+            "with `fallback=False`"
         )
     _check_coder(coder, file)
     return file

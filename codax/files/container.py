@@ -316,7 +316,7 @@ def _check_fields(container: Container, *, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UnsupportedError(
             f"size {width}x{height} is {width * height} pixels; the limit is "
-            f"{max_pixels}; raise it with --max-pixels if you trust the file"
+            f"{max_pixels}; raise it with `max_pixels=N` if you trust the file"
         )
     if not 0 <= container.quality <= MAX_QUALITY:
         raise FormatError(

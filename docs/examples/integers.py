@@ -7,6 +7,7 @@ samples are coded first, then the odd ones, with tables that depend on how much 
 neighbours differ: a coding order of two steps.
 """
 
+# ruff: noqa: T201 (a program that prints)
 from __future__ import annotations
 
 import lzma
