@@ -11,6 +11,7 @@ SETUP = Path(__file__).parents[1] / "tools" / "setup"
 STUB = """#!/bin/bash
 # Stands for Python, pip and uv: `-m venv FOLDER` makes a folder with itself in it.
 case "$*" in
+    "-c "*) exit 0 ;;
     "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/pip"; cp "$0" "$3/bin/uv" ;;
 esac
 [ ! -e fail ]
@@ -52,7 +53,7 @@ def test_a_change_of_the_lock_swaps_and_keeps_the_one_before(tree):
     assert setup(tree).stderr == "", "nothing changed"
     (tree / "uv.lock").write_text("second")
     (tree / "fail").touch()  # pip fails
-    assert setup(tree).returncode != 0
+    assert "making .venv" in setup(tree).stderr
     assert link.resolve() == first
     (tree / "fail").unlink()
     assert setup(tree).returncode == 0
