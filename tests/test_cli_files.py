@@ -265,6 +265,18 @@ def test_max_pixels(photo, capsys):
     assert "600 pixels; the limit is 599; raise it with --max-pixels N if" in err
 
 
+def test_a_profile_that_png_readers_refuse_is_left_out_and_said(
+    photo, codec, tmp_path, capsys
+):
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = bytes(16) + b"RGB " + bytes(1_100_000)
+    (tmp_path / "big.codax").write_bytes(codec.encode(image))
+    assert main(["decode", "big.codax"]) == 0
+    assert "profile of 1100020 bytes left out" in capsys.readouterr().err
+    with Image.open("big.png") as back:
+        assert back.size == image.size
+
+
 def test_animation_says_that_one_frame_is_coded(photo, capsys):
     frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
     frames[0].save("move.gif", save_all=True, append_images=frames[1:])

@@ -7,13 +7,15 @@ import zlib
 
 import numpy as np
 import pytest
+from fake_codec import FakeCodec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError, ImageError, UnsupportedError
-from codax.files import pictures, planes
+from codax.face.encoding import encode_image
+from codax.files import container, pictures, planes
 from codax.files.pictures import from_image, open_image, to_image
 
 
@@ -129,6 +131,33 @@ def test_sixteen_bits_of_grey_are_kept():
     back = to_image(picture)
     assert back.mode == "I;16"
     assert np.asarray(back).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_transparent_level_of_two_is_alpha(level):
+    image = open_image(saved(sample("1"), "PNG", transparency=level))
+    picture = from_image(image)
+    white = np.asarray(image)
+    assert (picture.mode, picture.grey) == ("LA", True)
+    assert np.array_equal(picture.alpha == 0, white == bool(level))
+    assert np.array_equal(picture.rgb[..., 0] == 255, white)
+
+
+def test_a_transparent_level_of_sixteen_bits_is_refused():
+    image = Image.fromarray(np.arange(6, dtype=np.uint16).reshape(2, 3))
+    image.info["transparency"] = 3
+    with pytest.raises(UnsupportedError, match="a transparent level, which is alpha"):
+        from_image(image)
+
+
+@pytest.mark.parametrize("name", ["icc_profile", "exif", "xmp"])
+def test_metadata_beyond_what_readers_take_is_refused(name):
+    image = sample("RGB")
+    image.info[name] = bytes(16) + b"RGB " + bytes(container.MAX_METADATA)
+    with pytest.raises(UnsupportedError, match=r"3355\d+ bytes; .*`metadata=none`"):
+        encode_image(FakeCodec(), image)
+    data = encode_image(FakeCodec(), image, metadata="none")
+    assert container.read(data).sections == {}
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

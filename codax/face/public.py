@@ -122,6 +122,7 @@ def open(path: str | Path) -> Image.Image:
         FormatError: not a codax file, truncated or damaged.
         UnsupportedError: a file that this version does not handle.
         ConfigError: no path.
+        OSError: later, where the pixels cannot be decoded, as in Pillow.
         OSError: it cannot be read.
 
     Example:
@@ -132,6 +133,10 @@ def open(path: str | Path) -> Image.Image:
     if not isinstance(path, str | Path):
         raise ConfigError(f"got {type(path).__name__}; expected the path of a file")
     # From memory: no file stays open until the pixels are asked for.
-    image = CodaxImageFile(io.BytesIO(Path(path).read_bytes()))
+    data = io.BytesIO(Path(path).read_bytes())
+    try:
+        image = CodaxImageFile(data)
+    except Image.UnidentifiedImageError as error:
+        raise error.__cause__ or error from None
     image.filename = str(path)
     return image

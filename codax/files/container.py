@@ -19,6 +19,7 @@ from codax.errors import ConfigError, FormatError, UnsupportedError
 
 __all__ = [
     "MAX_FILE",
+    "MAX_METADATA",
     "MAX_PIXELS",
     "MAX_QUALITY",
     "SIGNATURE",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +30,7 @@ from PIL import Image, ImageCms
 from codax.errors import CodaxError, ImageError, UnsupportedError
 from codax.files.container import MAX_PIXELS
 
-__all__ = ["Picture", "from_image", "open_image", "to_image"]
+__all__ = ["Picture", "from_image", "info_of", "open_image", "to_image"]
 
 _ORIENTATION = 0x0112
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -104,6 +105,8 @@ def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
     except CodaxError:
         raise
     except Image.UnidentifiedImageError as error:
+        if isinstance(error.__cause__, CodaxError):  # a damaged file of our own
+            raise error.__cause__ from error
         raise ImageError("not a picture in a format that Pillow reads") from error
     except Image.DecompressionBombError as error:
         raise ImageError("too many pixels for a picture to be opened") from error
@@ -117,37 +120,45 @@ def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
     return image
 
 
-def from_image(image: Any) -> Picture:
+def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
     """Takes a picture apart.
 
     Args:
         image: a Pillow picture of any mode with 8 bits a sample, its current frame, or
             of 16 bits grey; or uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4]
             (RGBA), uint16[H W], of NumPy or of a library that hands out arrays.
+        info: `icc_profile`, `exif` and `xmp` that go before those of the picture;
+            empty or None says that there is none.
 
     Returns:
         Its samples and what comes back beside them.
 
     Raises:
         ImageError: damaged, empty, too large, or an array of another kind.
-        UnsupportedError: more than 8 bits a sample but not grey of 16, or a mode that
-            is not known.
+        UnsupportedError: more than 8 bits a sample but not grey of 16, 16 bits with a
+            transparent level, or a mode that is not known.
     """
     if not isinstance(image, Image.Image):
         image = _from_array(_array_of(image))
     _load(image)
     mode, alpha, palette = image.mode, None, None
-    profile = image.info.get("icc_profile") or b""
+    found = {**image.info, **(info or {})}
+    profile = _bytes_of("icc_profile", found)
     if mode == "P":
         colour = image.convert("RGBA" if image.has_transparency_data else "RGB")
         palette = _used_palette(image, colour)
     elif mode in ("CMYK", "LAB"):
         colour, profile = _to_srgb(image, profile), b""
-    elif mode in ("L", "RGB") and "transparency" in image.info:
+    elif mode in ("1", "L", "RGB") and "transparency" in image.info:
         # One grey level or colour is transparent: the file's way to write alpha.
-        mode = {"L": "LA", "RGB": "RGBA"}[mode]
+        mode = "RGBA" if mode == "RGB" else "LA"
         colour = image.convert(mode)
     elif mode in _DEEP_GREY:
+        if "transparency" in image.info:
+            raise UnsupportedError(
+                "picture has 16 bits a sample and a transparent level, which is alpha; "
+                "codax codes alpha beside 8 bits; take it out, or convert to 8 bits"
+            )
         colour, mode = image, "I;16"
     elif mode in _GREY_MODES:
         colour = image.convert("LA" if mode in ("LA", "La") else "L")
@@ -160,8 +171,7 @@ def from_image(image: Any) -> Picture:
     samples = np.asarray(colour)
     if mode == "I;16":
         samples = samples.astype(np.uint16)  # the machine's own order of bytes
-    exif = image.info.get("exif") or b""
-    xmp = image.info.get("xmp") or b""
+    exif = _bytes_of("exif", found).removeprefix(b"Exif\0\0")
     return Picture(
         rgb=np.repeat(samples[..., None], 3, axis=2) if grey else samples,
         mode=_PLAIN.get(mode, mode),
@@ -169,12 +179,30 @@ def from_image(image: Any) -> Picture:
         alpha=alpha,
         palette=palette,
         icc=profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b"",
-        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b"",
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        orientation=_orientation(image),
+        exif=exif,
+        xmp=_bytes_of("xmp", found),
+        orientation=_orientation(image, exif if info and "exif" in info else None),
         frames=getattr(image, "n_frames", 1),
         exact=image.mode not in _CONVERTED,
     )
+
+
+def info_of(picture: Picture) -> dict[str, Any]:
+    """What stands in the `info` of a Pillow picture, under Pillow's names."""
+    info: dict[str, Any] = {}
+    if picture.icc:
+        info["icc_profile"] = picture.icc
+    if picture.exif:
+        info["exif"] = b"Exif\0\0" + picture.exif
+    elif picture.orientation != 1:
+        exif = Image.Exif()
+        exif[_ORIENTATION] = picture.orientation
+        info["exif"] = exif.tobytes()
+    if picture.xmp:
+        info["xmp"] = picture.xmp
+    if picture.palette is not None and picture.palette.shape[1] == 4:
+        info["transparency"] = picture.palette[:, 3].tobytes()
+    return info
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -205,16 +233,7 @@ def to_image(picture: Picture) -> Image.Image:
         image.putalpha(Image.fromarray(picture.alpha))
     else:
         raise ImageError(f"picture mode {mode!r} cannot be made from these samples")
-    if picture.icc:
-        image.info["icc_profile"] = picture.icc
-    if picture.exif:
-        image.info["exif"] = b"Exif\0\0" + picture.exif
-    elif picture.orientation != 1:
-        exif = Image.Exif()
-        exif[_ORIENTATION] = picture.orientation
-        image.info["exif"] = exif.tobytes()
-    if picture.xmp:
-        image.info["xmp"] = picture.xmp
+    image.info.update(info_of(picture))
     return image
 
 
@@ -331,10 +350,31 @@ def _head_of(image: Image.Image) -> bytes:
     return head
 
 
-def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation; 1 where there is none or it is damaged."""
+def _bytes_of(name: str, info: Mapping[str, Any]) -> bytes:
+    """The bytes of one kind of metadata; empty where there is none."""
+    value = info.get(name) or b""  # an empty Exif is false
+    if isinstance(value, Image.Exif):
+        value = value.tobytes()
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ImageError(f"{name} is {type(value).__name__}; expected bytes")
+    return bytes(value)
+
+
+def _orientation(image: Image.Image, given: bytes | None) -> int:
+    """Returns the EXIF orientation; 1 where there is none or it is damaged.
+
+    Args:
+        image: which has it in EXIF, or where its format keeps it.
+        given: EXIF that goes before it.
+    """
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        exif = image.getexif()
+        if given is not None:
+            exif = Image.Exif()
+            exif.load(given)
+        value = exif.get(_ORIENTATION, 1)
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -384,8 +424,6 @@ def _to_palette(picture: Picture, palette: np.ndarray) -> Image.Image:
         index[part] = distance.argmin(axis=1)
     image = Image.fromarray(index.reshape(picture.rgb.shape[:2]))
     image.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
-    if palette.shape[1] == 4:
-        image.info["transparency"] = palette[:, 3].tobytes()
     return image
 
 
