@@ -106,6 +106,9 @@ def test_all_but_pixels_is_known_at_open(mode, kind, codec):
     assert orientation == 6
     image.load()
     assert before == (image.info, image.mode, image.size, image.has_transparency_data)
+    alone = opened(picture, kind, metadata="none")
+    assert alone.info.keys() <= {"exif", "transparency"}
+    assert alone.getexif() == {0x0112: 6}
     back, there = (im.convert("RGBA") for im in (image, picture))
     # YCbCr is coded as RGB, which rounds twice.
     assert np.abs(np.subtract(back, there, dtype=int)).max() <= 3

@@ -61,8 +61,9 @@ def test_a_change_of_the_lock_swaps_and_keeps_the_one_before(tree):
     assert second != first
     assert folders(tree) == sorted([first.name, second.name])
     (tree / "uv.lock").write_text("third")
+    (tree / ".venv-mine").mkdir()  # of somebody else
     assert setup(tree).returncode == 0
-    assert folders(tree) == sorted([second.name, link.resolve().name])
+    assert folders(tree) == sorted([second.name, link.resolve().name, ".venv-mine"])
 
 
 def test_a_folder_of_an_earlier_setup_is_put_aside(tree):
