@@ -15,8 +15,9 @@ from PIL import Image, ImageCms, ImageDraw
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError, ImageError, UnsupportedError
 from codax.face.encoding import encode_image
-from codax.files import container, pictures, planes
-from codax.files.pictures import from_image, open_image, to_image
+from codax.files import container, opening, pictures, planes
+from codax.files.opening import open_image
+from codax.files.pictures import from_image, to_image
 
 
 def sample(mode="RGB", height=12, width=17):
@@ -171,7 +172,7 @@ def test_avif_depth_is_seen():
     for flags, bits in ((0x0C, 8), (0x4C, 10), (0x6C, 12)):
         image = Image.new("RGB", (1, 1))
         image.format, image.fp = "AVIF", io.BytesIO(head + bytes([flags, 0]))
-        assert pictures._stored_bits(image) == bits
+        assert opening._stored_bits(image) == bits
 
 
 def test_profiles_are_kept_only_where_they_describe_the_samples():
@@ -180,6 +181,49 @@ def test_profiles_are_kept_only_where_they_describe_the_samples():
         image = sample(mode)
         image.info["icc_profile"] = srgb
         assert from_image(image).icc == (srgb if kept else b"")
+
+
+def png_chunk(kind, body):
+    """A chunk as bytes, to go before the samples of a PNG."""
+    crc = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + crc
+
+
+SRGB = png_chunk(b"sRGB", b"\0")
+GAMA = png_chunk(b"gAMA", struct.pack(">I", 100_000))
+P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+CHRM = png_chunk(b"cHRM", struct.pack(">8I", *P3))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lost"),
+    [
+        (b"", ()),
+        (SRGB, ()),
+        (png_chunk(b"gAMA", struct.pack(">I", 45455)), ()),
+        (GAMA, ("a gamma of 1",)),
+        (GAMA + SRGB, ()),
+        (CHRM, ("a set of primaries (cHRM)",)),
+        (png_chunk(b"cICP", bytes([1, 13, 0, 1])) + CHRM, ()),
+        (png_chunk(b"cICP", bytes([9, 16, 0, 1])), ("the colour space of cICP 9, 16",)),
+    ],
+    ids=["none", "sRGB", "usual gamma", "gamma", "both", "primaries", "cICP", "PQ"],
+)
+def test_colours_that_are_not_kept_are_named(chunks, lost):
+    data = saved(sample(), "PNG")
+    end = data.index(b"IDAT") - 4
+    assert from_image(open_image(data[:end] + chunks + data[end:])).lost == lost
+
+
+def test_a_profile_that_is_not_kept_is_named():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, lost in (("RGB", ()), ("L", ("a colour profile of RGB samples",))):
+        image = sample(mode)
+        image.info["icc_profile"] = srgb
+        assert from_image(image).lost == lost
+    image = sample("CMYK")
+    image.info["icc_profile"] = srgb  # which is no profile of its
+    assert from_image(image).lost == ()
 
 
 def test_damaged_lab_profile_is_one_line():

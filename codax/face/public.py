@@ -12,7 +12,7 @@ from codax.errors import CodaxError, ConfigError, FormatError
 from codax.face.loading import decode_image, shared
 from codax.face.pillow import CodaxImageFile
 from codax.files.container import MAX_PIXELS
-from codax.files.pictures import open_image
+from codax.files.opening import open_image
 from codax.zoo import cards
 
 __all__ = ["decode", "encode", "open"]
