@@ -48,7 +48,8 @@ class CodaxImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         """Reads all but the pixels."""
-        data = self.fp.read()  # type: ignore[union-attr]
+        # A longer file is no valid one; no more of it is taken into memory.
+        data = self.fp.read(container.MAX_FILE + 1)  # type: ignore[union-attr]
         try:
             # Sizes are Pillow's to judge here, and those of `load` there.
             file = container.read(data, max_pixels=1 << 70)
