@@ -129,7 +129,7 @@ def test_the_last_symbols_within_reach_and_the_first_beyond(kind):
         ([0], [0.0], r"index: got float64\[1\], expected integers"),
         ([[0]], [0], r"symbols: got int64\[1, 1\]"),
         ([0, 1], [0], "2 symbols with 1 indices"),
-        ([0], [64], "index: got 64 to 64, expected 0 to 63"),
+        ([0], [64], "index: got 64 to 64, expected numbers of tables, 0 to 63"),
         ([0], [-1], "index: got -1 to -1"),
     ],
 )

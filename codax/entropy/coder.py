@@ -163,17 +163,18 @@ class SymbolEncoder:
         """
         _check(index, tables, symbols)
         order, counts = _sorted(index)
-        ordered = symbols[order].astype(np.int64)
+        ordered = symbols[order]
         position = np.repeat(tables.lowest[: counts.size], counts)
         size = np.repeat(tables.count[: counts.size], counts)
         shifted = ordered - position
         outside = (shifted < 0) | (shifted >= size)
         escaped = np.flatnonzero(outside)
         if escaped.size:
-            excess = shifted[escaped]
+            # Anew in 64 bits: symbols far beyond may have wrapped around.
+            excess = ordered[escaped].astype(np.int64) - position[escaped]
             _check_reach(ordered[escaped], excess, size[escaped])
             shifted[escaped] = size[escaped]
-        shifted = shifted.astype(np.int32)
+        shifted = shifted.astype(np.int32, copy=False)
         start = 0
         for table in np.flatnonzero(counts).tolist():
             stop = start + int(counts[table])
