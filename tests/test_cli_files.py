@@ -250,9 +250,9 @@ def test_wrong_weights_are_named(photo, tmp_path, capsys):
     (tmp_path / "old.codax").write_bytes(container.write(container.Container(**fields)))
     capsys.readouterr()
     assert main(["decode", "old.codax"]) == 1
-    assert "the file wants fake-tiny-v0; fake-tiny-v1 is installed" in (
-        capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "the file wants fake-tiny-v0; fake-tiny-v1 is installed" in said
+    assert "pass the older weights with --weights PATH" in said
     assert main(["decode", "old.codax", "--weights", "fake-tiny"]) == 1
     assert "got fake-tiny-v1" in capsys.readouterr().err
     assert names(tmp_path) == ["old.codax", "photo.codax", "photo.png"]
@@ -261,7 +261,20 @@ def test_wrong_weights_are_named(photo, tmp_path, capsys):
 def test_max_pixels(photo, capsys):
     main(["encode", "photo.png"])
     assert main(["decode", "photo.codax", "-f", "--max-pixels", "599"]) == 1
-    assert "600 pixels; the limit is 599" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "600 pixels; the limit is 599; raise it with --max-pixels N if" in err
+
+
+def test_a_profile_that_png_readers_refuse_is_left_out_and_said(
+    photo, codec, tmp_path, capsys
+):
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = bytes(16) + b"RGB " + bytes(1_100_000)
+    (tmp_path / "big.codax").write_bytes(codec.encode(image))
+    assert main(["decode", "big.codax"]) == 0
+    assert "profile of 1100020 bytes left out" in capsys.readouterr().err
+    with Image.open("big.png") as back:
+        assert back.size == image.size
 
 
 def test_animation_says_that_one_frame_is_coded(photo, capsys):

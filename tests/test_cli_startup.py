@@ -1,5 +1,6 @@
 """Answers that need no network come at once and load no JAX."""
 
+import pwd
 import resource
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from codax.cli import COMMANDS
+from codax.cli.runtime import cache_folder
 from codax.files.container import Container, write
 
 LIGHT = {
@@ -96,6 +98,20 @@ def test_help_fits_eighty_columns():
         )
         assert max(map(len, done.stdout.splitlines())) <= 80
         assert "examples:" in done.stdout
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch, tmp_path):
+    """As in a container that runs as a user it does not know."""
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "codax"
 
 
 def test_closed_pipe_is_quiet():

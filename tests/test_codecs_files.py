@@ -180,6 +180,12 @@ def test_cards(monkeypatch, tmp_path):
     assert cards.find_card(str(tmp_path / "fake-tiny-v1")).bd_rate == {"jpeg": -12.5}
     with pytest.raises(ModelError, match="did you mean fake-tiny-v1"):
         cards.find_card("fake-tinny-v1")
+    # The name of a codec alone means its default size, not the nearest in letters.
+    small = {**CARD, "name": "fake-s-v1", "preset": "s", "default": False}
+    (tmp_path / "fake-s-v1").mkdir()
+    (tmp_path / "fake-s-v1" / "card.json").write_text(json.dumps(small))
+    with pytest.raises(ModelError, match="did you mean fake-tiny-v1"):
+        cards.find_card("fake")
     with pytest.raises(ModelError, match=r"the file wants fake-tiny-v0; fake-tiny-v1"):
         cards.find_by_hash(250, b"fake00")
     with pytest.raises(ModelError, match=r"wants codec 7 with weights .*unknown codec"):

@@ -15,7 +15,8 @@ from codax.coding.trees import flatten
 from codax.errors import ConfigError, FormatError, UnsupportedError
 from codax.face.codec import Codec
 from codax.files import container
-from codax.files.pictures import from_image, open_image
+from codax.files.opening import open_image
+from codax.files.pictures import from_image
 from codax.train.config import TrainConfig
 from codax.train.export import codec_of
 

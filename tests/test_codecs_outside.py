@@ -82,7 +82,7 @@ def test_other_families_are_refused(restored, changes, message):
 
 
 def test_an_unknown_family_says_what_to_pass():
-    with pytest.raises(ConfigError, match=r"--codec FILE\.py, or install the package"):
+    with pytest.raises(ConfigError, match=r"`codax\.register`, or install the package"):
         family("nobodys")
 
 

@@ -7,14 +7,17 @@ import zlib
 
 import numpy as np
 import pytest
+from fake_codec import FakeCodec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw
 
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError, ImageError, UnsupportedError
-from codax.files import pictures, planes
-from codax.files.pictures import from_image, open_image, to_image
+from codax.face.encoding import encode_image
+from codax.files import container, opening, pictures, planes
+from codax.files.opening import open_image
+from codax.files.pictures import from_image, to_image
 
 
 def sample(mode="RGB", height=12, width=17):
@@ -131,6 +134,33 @@ def test_sixteen_bits_of_grey_are_kept():
     assert np.asarray(back).tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_transparent_level_of_two_is_alpha(level):
+    image = open_image(saved(sample("1"), "PNG", transparency=level))
+    picture = from_image(image)
+    white = np.asarray(image)
+    assert (picture.mode, picture.grey) == ("LA", True)
+    assert np.array_equal(picture.alpha == 0, white == bool(level))
+    assert np.array_equal(picture.rgb[..., 0] == 255, white)
+
+
+def test_a_transparent_level_of_sixteen_bits_is_refused():
+    image = Image.fromarray(np.arange(6, dtype=np.uint16).reshape(2, 3))
+    image.info["transparency"] = 3
+    with pytest.raises(UnsupportedError, match="a transparent level, which is alpha"):
+        from_image(image)
+
+
+@pytest.mark.parametrize("name", ["icc_profile", "exif", "xmp"])
+def test_metadata_beyond_what_readers_take_is_refused(name):
+    image = sample("RGB")
+    image.info[name] = bytes(16) + b"RGB " + bytes(container.MAX_METADATA)
+    with pytest.raises(UnsupportedError, match=r"3355\d+ bytes; .*`metadata=none`"):
+        encode_image(FakeCodec(), image)
+    data = encode_image(FakeCodec(), image, metadata="none")
+    assert container.read(data).sections == {}
+
+
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_deep_modes_are_refused(mode):
     with pytest.raises(UnsupportedError, match="bits a sample"):
@@ -142,7 +172,7 @@ def test_avif_depth_is_seen():
     for flags, bits in ((0x0C, 8), (0x4C, 10), (0x6C, 12)):
         image = Image.new("RGB", (1, 1))
         image.format, image.fp = "AVIF", io.BytesIO(head + bytes([flags, 0]))
-        assert pictures._stored_bits(image) == bits
+        assert opening._stored_bits(image) == bits
 
 
 def test_profiles_are_kept_only_where_they_describe_the_samples():
@@ -151,6 +181,49 @@ def test_profiles_are_kept_only_where_they_describe_the_samples():
         image = sample(mode)
         image.info["icc_profile"] = srgb
         assert from_image(image).icc == (srgb if kept else b"")
+
+
+def png_chunk(kind, body):
+    """A chunk as bytes, to go before the samples of a PNG."""
+    crc = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + crc
+
+
+SRGB = png_chunk(b"sRGB", b"\0")
+GAMA = png_chunk(b"gAMA", struct.pack(">I", 100_000))
+P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+CHRM = png_chunk(b"cHRM", struct.pack(">8I", *P3))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lost"),
+    [
+        (b"", ()),
+        (SRGB, ()),
+        (png_chunk(b"gAMA", struct.pack(">I", 45455)), ()),
+        (GAMA, ("a gamma of 1",)),
+        (GAMA + SRGB, ()),
+        (CHRM, ("a set of primaries (cHRM)",)),
+        (png_chunk(b"cICP", bytes([1, 13, 0, 1])) + CHRM, ()),
+        (png_chunk(b"cICP", bytes([9, 16, 0, 1])), ("the colour space of cICP 9, 16",)),
+    ],
+    ids=["none", "sRGB", "usual gamma", "gamma", "both", "primaries", "cICP", "PQ"],
+)
+def test_colours_that_are_not_kept_are_named(chunks, lost):
+    data = saved(sample(), "PNG")
+    end = data.index(b"IDAT") - 4
+    assert from_image(open_image(data[:end] + chunks + data[end:])).lost == lost
+
+
+def test_a_profile_that_is_not_kept_is_named():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, lost in (("RGB", ()), ("L", ("a colour profile of RGB samples",))):
+        image = sample(mode)
+        image.info["icc_profile"] = srgb
+        assert from_image(image).lost == lost
+    image = sample("CMYK")
+    image.info["icc_profile"] = srgb  # which is no profile of its
+    assert from_image(image).lost == ()
 
 
 def test_damaged_lab_profile_is_one_line():

@@ -78,6 +78,8 @@ def test_wrong_tokens_are_refused_in_one_line():
         codec.tokens(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ConfigError, match="quality is 70; expected 0 to 60"):
         small_codec("fsq").tokens(np.zeros((1, 4, 4, 3), np.uint8), 70)
+    with pytest.raises(ConfigError, match="quality is 'high'; expected a number of 0"):
+        small_codec("fsq").tokens(np.zeros((1, 4, 4, 3), np.uint8), "high")
     with pytest.raises(UnsupportedError, match="factorized-small-v1 has no tokens"):
         _ = small_codec("factorized").vocabulary
 

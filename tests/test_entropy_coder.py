@@ -5,13 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codax.entropy.coder import SymbolDecoder, SymbolEncoder, TableSet
+from codax.entropy.coder import (
+    REACH,
+    CostMeter,
+    SymbolDecoder,
+    SymbolEncoder,
+    TableSet,
+)
 from codax.entropy.sources import ResidualSymbols
 from codax.entropy.tables import TABLE_TOTAL, pack_tables, scale_tables
-from codax.errors import FormatError
+from codax.errors import ConfigError, FormatError
 
-FARTHEST = 2**15 - 3
-"""Symbols as far as this beyond a table's end survive."""
+FARTHEST = REACH
+"""From 0: the narrowest table ends at -1 and 1."""
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +86,12 @@ def test_empty_and_single_steps(scales):
     assert_round_trip([nothing, one, nothing, one], scales)
 
 
-def test_more_than_256_tables():
+@pytest.mark.parametrize("count", [700, 66_000])
+def test_more_than_256_tables(count):
     random = np.random.default_rng(1)
     table = np.array([TABLE_TOTAL - 3, 1, 1, 1])
-    tables = TableSet([table] * 700, [5] * 700)
-    index = random.integers(0, 700, 5000)
+    tables = TableSet([table] * count, [5] * count)
+    index = random.integers(count - 700, count, 5000)
     symbols = (5 + (random.random(5000) > 0.9)).astype(np.int32)
     assert_round_trip([(symbols, index)], tables)
 
@@ -96,6 +103,44 @@ def test_any_integer_type_of_index_gives_the_same_bytes(scales):
         for kind in (np.uint8, np.int32, np.int64)
     }
     assert len(streams) == 1
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.int64])
+def test_the_last_symbols_within_reach_and_the_first_beyond(kind):
+    tables = TableSet([np.array([TABLE_TOTAL - 3, 1, 1, 1])], [-1])  # -1, 0 and 1
+    index = np.zeros(1, np.int64)
+    for edge, step in ((1, 1), (-1, -1)):
+        far = edge + step * REACH
+        if not np.can_cast(np.min_scalar_type(far), kind):
+            continue
+        assert_round_trip([(np.array([far], kind), index)], tables)
+        symbols = np.array([far + step], np.int32)
+        with pytest.raises(ConfigError, match=f"symbol {far + step} lies 32768 beyond"):
+            SymbolEncoder().put(symbols, index, tables)
+    lost = np.array([2**31 - 1, -(2**31)], np.int32)
+    with pytest.raises(ConfigError, match="beyond its table"):
+        SymbolEncoder().put(lost, np.zeros(2, np.int64), tables)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "index", "message"),
+    [
+        ([0.0], [0], r"symbols: got float64\[1\], expected integers"),
+        ([0], [0.0], r"index: got float64\[1\], expected integers"),
+        ([[0]], [0], r"symbols: got int64\[1, 1\]"),
+        ([0, 1], [0], "2 symbols with 1 indices"),
+        ([0], [64], "index: got 64 to 64, expected numbers of tables, 0 to 63"),
+        ([0], [-1], "index: got -1 to -1"),
+    ],
+)
+def test_wrong_steps_are_refused_by_all(scales, symbols, index, message):
+    symbols, index = np.array(symbols), np.array(index)
+    for sink in (SymbolEncoder(), CostMeter()):
+        with pytest.raises(ConfigError, match=message):
+            sink.put(symbols, index, scales)
+    if message.startswith("index"):
+        with pytest.raises(ConfigError, match=message):
+            SymbolDecoder(bytes(64)).get(index, scales)
 
 
 @settings(deadline=None, max_examples=80, derandomize=True)

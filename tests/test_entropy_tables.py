@@ -22,6 +22,7 @@ from codax.entropy.tables import (
     LOG_SCALE_STEP,
     SCALE_COUNT,
     TABLE_TOTAL,
+    count_table,
     grid_tables,
     integer_table,
     pack_tables,
@@ -29,7 +30,7 @@ from codax.entropy.tables import (
     static_tables,
 )
 from codax.entropy.training import GridSource
-from codax.errors import ModelError
+from codax.errors import ConfigError, ModelError
 from codax.zoo.cards import list_cards
 from codax.zoo.weights import read_checkpoint
 
@@ -172,6 +173,39 @@ def test_any_masses_become_a_whole_table(masses):
     assert table.sum() == TABLE_TOTAL
     assert table.min() >= 1
     assert table.size == pmf.size + 1
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.lists(st.integers(0, 2**30), min_size=1, max_size=300), st.integers(0, 9))
+def test_any_counts_become_a_whole_table(counts, escape):
+    if not sum(counts) + escape:
+        counts[0] = 1
+    table = count_table(np.array(counts), escape)
+    assert (table.dtype, table.sum(), table.min() >= 1) == (np.int64, TABLE_TOTAL, True)
+    share = np.append(counts, escape) / (sum(counts) + escape)
+    assert np.abs(table / TABLE_TOTAL - share).max() < 2e-5 * (len(counts) + 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([0.5], r"counts are float64\[1\]; expected integers"),
+        ([[1]], r"counts are int64\[1, 1\]"),
+        ([0, 0], "sum to 0; expected"),
+        ([3, -1], "counts are -1 or more"),
+        ([2**40], "sum to 1099511627776; expected"),
+    ],
+)
+def test_counts_that_give_no_table(counts, message):
+    with pytest.raises(ConfigError, match=message):
+        count_table(np.array(counts))
+
+
+def test_tables_and_first_symbols_of_other_kinds_are_refused():
+    with pytest.raises(ModelError, match="1 tables with 2 first symbols"):
+        TableSet([np.array([1, TABLE_TOTAL - 1])], [0, 0])
+    with pytest.raises(ModelError, match=r"table 0: frequencies are float64\[2\]"):
+        TableSet([np.array([1.0, TABLE_TOTAL - 1.0])], [0])
 
 
 def test_scale_bits_are_those_of_the_tables():

@@ -14,6 +14,7 @@ from codax.evaluation.curves import (
     published,
     published_ids,
 )
+from codax.evaluation.metric_table import METRICS, Metric
 
 
 def curve(db, bpp, name="test", metric="psnr"):
@@ -84,6 +85,26 @@ def test_too_few_points_and_mixed_metrics_are_refused():
         bd_rate(anchor, curve([33], [0.5]))
     with pytest.raises(ConfigError, match="one metric"):
         bd_rate(anchor, curve(anchor.db, anchor.bpp, metric="ms_ssim"))
+
+
+@pytest.mark.parametrize(("higher", "way"), [(True, "falls"), (False, "rises")])
+def test_a_metric_taken_upside_down_says_so(higher, way, monkeypatch):
+    errors = Metric(
+        name="errors",
+        label="Errors",
+        function=lambda a, b: 0.0,
+        higher_is_better=higher,
+        compared=True,
+    )
+    monkeypatch.setitem(METRICS, "errors", errors)
+    values = (9.0, 6.0, 4.0, 3.0, 2.5) if higher else (2.5, 3.0, 4.0, 6.0, 9.0)
+    test = curve(values, (0.1, 0.2, 0.4, 0.8, 1.6), metric="errors")
+    expected = (
+        f"Errors {way} as files grow, from {values[0]:g} to {values[-1]:g}, so 1 of 5 "
+        f"points can be used; .* higher_is_better={not higher}"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        bd_rate(test, test)
 
 
 def test_saturation_is_noted():

@@ -318,9 +318,9 @@ def test_without_any_checkpoint(folder, monkeypatch, capsys):
 def test_what_needs_a_codec_says_so():
     codec = FakeCodec()
     data = codec.encode(text())
-    with pytest.raises(UnsupportedError, match=r"stored picture.*--no-fallback"):
+    with pytest.raises(UnsupportedError, match=r"stored picture.*`fallback=False`"):
         read_for(codec, data)
-    with pytest.raises(UnsupportedError, match=r"cannot be cut; .*--no-fallback"):
+    with pytest.raises(UnsupportedError, match=r"cannot be cut; .*`fallback=False`"):
         truncate(data, layers=1)
 
 

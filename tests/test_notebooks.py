@@ -1,6 +1,7 @@
 """The notebooks: short, stored with their outputs, and running from start to end."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import nbformat
@@ -32,6 +33,14 @@ def test_outputs_are_stored(path):
     cells = nbformat.read(path, as_version=4).cells
     counts = [cell.execution_count for cell in cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1)), "run tools/run_notebooks.py"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_named_weights_ship(path):
+    """In sources, text and outputs, so that nobody looks for what is not there."""
+    needs_weights()
+    named = set(re.findall(r"\b[a-z]+(?:-[a-z]+)+-v\d+\b", path.read_text()))
+    assert named <= {card.name for card in list_cards()}, "run tools/run_notebooks.py"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -52,6 +53,31 @@ def test_the_family_gives_the_model(config):
 def test_values_out_of_range_are_errors(config, field, value):
     with pytest.raises(ConfigError, match=str(value)):
         dataclasses.replace(config, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("batch", "16", "got '16', a str; expected int"),
+        ("batch", 16.0, "got 16.0, a float; expected int"),
+        ("batch", True, "got True, a bool; expected int"),
+        ("rate", "3e-3", "a str; expected float"),
+        ("rate", None, "got None, a NoneType; expected float"),
+        ("exact", 1, "got 1, a int; expected bool"),
+        ("codec", 3, "got 3, a int; expected str"),
+        ("data", "train", "got 'train', a str; expected a tuple of str"),
+        ("betas", ("0.9", 0.95), "a tuple; expected a tuple of float"),
+        ("model", {"latents": 3}, "a dict; expected a dataclass such as Quadtree"),
+        ("model", QuadtreeConfig, "a type; expected a dataclass"),
+    ],
+)
+def test_values_of_another_type_are_errors(config, field, value, expected):
+    with pytest.raises(ConfigError, match=f"^{field}: .*{re.escape(expected)}"):
+        dataclasses.replace(config, **{field: value})
+
+
+def test_whole_numbers_do_for_floats(config):
+    assert dataclasses.replace(config, rate=1, watch=0).watch == 0
 
 
 def test_overrides_are_read_by_the_type_of_the_field(config):

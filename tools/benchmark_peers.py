@@ -22,7 +22,6 @@ from PIL import Image
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.zoo.cards import default_card
 
 PEERS = ("mbt2018-mean", "cheng2020-anchor")
 PEER_QUALITY = 4
@@ -73,7 +72,7 @@ def main() -> None:
         peers = subprocess.run([*words, *PEERS], check=True, capture_output=True)
     found = json.loads(peers.stdout)
     prepare_jax()
-    codec = codax.load(given.model or default_card().name)
+    codec = codax.load(given.model)
     data = codec.encode(rgb, quality=75)
     codec.decode(data)
     own = {

@@ -34,7 +34,6 @@ from codax.cli.runtime import prepare_jax
 from codax.errors import CodaxError
 from codax.face.codec import Codec
 from codax.files import container
-from codax.zoo.cards import default_card
 
 COUNT = 24
 QUALITIES = (25, 60, 90)
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder of PNG or WebP pictures")
     given = parser.parse_args()
     prepare_jax(given.device)
-    codec = codax.load(given.model or default_card().name)
+    codec = codax.load(given.model)
     if given.what == "write":
         write(given.folder, codec, given.pictures)
         return

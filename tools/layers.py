@@ -7,7 +7,7 @@ their PSNR, what the layer added to both, the share of the codes that occur, and
 many percent its tokens take less than at fixed length.
 """
 
-import sys
+import argparse
 from math import ceil, log2
 from pathlib import Path
 
@@ -19,14 +19,18 @@ from codax.entropy.clusters import usage
 from codax.files.layers import truncate
 
 
-def main(name: str, places: list[str]) -> None:
+def main() -> None:
     """Prints a line for each layer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="codec by name or path")
+    parser.add_argument("places", nargs="+", type=Path, metavar="PICTURE_OR_FOLDER")
+    given = parser.parse_args()
     paths = [
         path
-        for place in map(Path, places)
+        for place in given.places
         for path in (sorted(place.iterdir()) if place.is_dir() else [place])
     ]
-    codec = codax.load(name)
+    codec = codax.load(given.name)
     starts = (0, *codec.model.token_counts())
     bpp, db = np.zeros((2, codec.coder.layers, len(paths)))
     coded = np.zeros(codec.coder.layers)
@@ -66,6 +70,4 @@ def main(name: str, places: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(f"usage: python {sys.argv[0]} NAME PICTURE_OR_FOLDER...")
-    main(sys.argv[1], sys.argv[2:])
+    main()

@@ -16,7 +16,7 @@ from PIL import Image
 from codax.cli.runtime import prepare_jax
 from codax.evaluation.metrics import psnr
 from codax.face.codec import Codec
-from codax.zoo.cards import default_card, find_card
+from codax.zoo.cards import choose_card
 from codax.zoo.weights import read_checkpoint
 
 QUALITIES = (20, 50, 80)
@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--model", help="codec by name or path; else the default")
     given = parser.parse_args()
     prepare_jax()
-    name = given.model or default_card().name
-    folder = Path(name) if Path(name).is_dir() else find_card(name).folder
-    packed, card = read_checkpoint(folder)
+    packed, card = read_checkpoint(choose_card(given.model).folder)
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in given.pictures]
     print("| " + " | ".join(["", *(f"quality {q}" for q in QUALITIES)]) + " |")
     print("|---" * (1 + len(QUALITIES)) + "|")

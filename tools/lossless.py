@@ -21,7 +21,7 @@ from PIL import Image
 
 import codax
 from codax.cli.runtime import prepare_jax
-from codax.zoo.cards import default_card
+from codax.zoo.cards import choose_card
 
 Pair = tuple[Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]
 
@@ -49,7 +49,7 @@ def main() -> None:
     if not pictures:
         sys.exit(f"lossless.py: no PNG, WebP or PPM in {given.folder}")
     prepare_jax()
-    codec = codax.load(given.model or default_card(lossless=True).name)
+    codec = codax.load(choose_card(given.model, lossless=True).folder)
     codecs: dict[str, Pair] = {
         codec.name: (
             lambda rgb: codec.encode(rgb, fallback=False),

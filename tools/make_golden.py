@@ -8,6 +8,7 @@ a change that decodes these files otherwise breaks every file out there, and a n
 format version gets golden files of its own beside the old ones.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -64,6 +65,13 @@ def make(name: str) -> None:
     print(f"{folder}: {size} bytes")
 
 
-if __name__ == "__main__":
-    for family in sys.argv[1:] or FAMILIES:
+def main() -> None:
+    """Makes the folders that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help="else all")
+    for family in parser.parse_args().families or FAMILIES:
         make(family)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,13 @@
 """Runs the notebooks and stores their outputs, so that they read well without running.
 
-python tools/run_notebooks.py
+python tools/run_notebooks.py [NOTEBOOK ...]
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import io
-import sys
 from pathlib import Path
 
 import nbformat
@@ -61,9 +61,10 @@ def lighten(notebook: nbformat.NotebookNode) -> None:
 
 
 def main() -> None:
-    """Runs the notebooks named on the command line, or all."""
-    paths = [Path(word) for word in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
-    for path in paths:
+    """Runs the notebooks that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="else all")
+    for path in parser.parse_args().notebooks or sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = run_notebook(path)
         lighten(notebook)
         nbformat.write(notebook, path)

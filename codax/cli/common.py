@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -37,6 +38,7 @@ _formatter = functools.partial(
     argparse.RawDescriptionHelpFormatter, width=78, max_help_position=26
 )
 _PATIENCE = 1.0  # seconds before a wait is announced
+_KEYWORD = re.compile(r"`(\w+)=([\w.]+)`")
 _WIPE = "\x1b[2K"  # of the terminal's row
 
 
@@ -139,16 +141,27 @@ def size_in_bytes(text: str) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """Puts an exception into one line without its class where that is no news."""
+    """Puts an exception into one line without its class where that is no news.
+
+    What the library calls by Python's keywords is said by the flags of the same names.
+    """
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, CodaxError):
-        return text
+        text = text.replace("`codax.register`", "--codec FILE.py")
+        return _KEYWORD.sub(_as_flag, text)
     if isinstance(error, MemoryError):
         return "out of memory"
     return f"unexpected {type(error).__name__}: {text} (-vv shows the traceback)"
+
+
+def _as_flag(keyword: re.Match[str]) -> str:
+    """`weights=PATH` as --weights PATH, `fallback=False` as --no-fallback."""
+    name, value = keyword[1].replace("_", "-"), keyword[2]
+    switches = {"True": f"--{name}", "False": f"--no-{name}"}
+    return switches.get(value, f"--{name} {value}")
 
 
 class Reporter:

@@ -119,6 +119,8 @@ class _Decode:
 
         with pending(job, force=args.force) as out:
             image = decode_file(file, find, oracle=args.oracle)
+            if self._form == "png" and (note := _trim_profile(image)):
+                self._report.note(f"{job.source}: {note}")
             picture = _picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start
@@ -161,6 +163,26 @@ def _format_of(target: str, asked: str | None) -> str:
             + (f"; --format {asked} says another" if asked else " or --format")
         )
     return by_name
+
+
+def _trim_profile(image: Image.Image) -> str:
+    """Takes a profile away with which no PNG reader would open the picture.
+
+    Pillow refuses such a PNG as a whole; libpng drops profiles beyond 8 MB.
+
+    Returns:
+        What to say of it; empty where it stays.
+    """
+    from PIL.PngImagePlugin import MAX_TEXT_CHUNK
+
+    size = len(image.info.get("icc_profile", b""))
+    if size <= MAX_TEXT_CHUNK:
+        return ""
+    del image.info["icc_profile"]
+    return (
+        f"colour profile of {size} bytes left out; readers of PNG refuse more than "
+        f"{MAX_TEXT_CHUNK}"
+    )
 
 
 def _picture_bytes(image: Image.Image, form: str) -> bytes:

@@ -127,17 +127,19 @@ class _Encode:
 
     def __call__(self, job: Job) -> None:
         """Encodes one picture and reports it."""
-        from codax.files import container, pictures
+        from codax.files import container, opening, pictures
 
         args = self._args
         source = read_source(job.source)
         with pending(job, force=args.force) as out:
             start = time.perf_counter()
-            picture = pictures.from_image(pictures.open_image(source))
+            picture = pictures.from_image(opening.open_image(source))
             if picture.frames > 1:
                 self._report.note(
                     f"{job.source}: {picture.frames} frames; only the first is coded"
                 )
+            for words in picture.lost:
+                self._report.note(f"{job.source}: {words} is not kept")
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
             data = codec.encode(

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["CodecShelf", "cache_folder", "prepare_jax"]
 
 
-def cache_folder() -> Path:
-    """Returns the user's folder for compiled programs."""
+def cache_folder() -> Path | None:
+    """Returns the user's folder for what is kept; None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "codax" / "jax"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "codax"
+    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
+        return None
 
 
 def prepare_jax(device: str = "auto") -> None:
@@ -33,13 +36,9 @@ def prepare_jax(device: str = "auto") -> None:
     """
     import jax
 
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        pass  # Without a cache every process compiles; nothing else changes.
-    else:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # Without a cache every process compiles; nothing else changes.
+    if (kept := cache_folder()) and _made(kept / "jax"):
+        jax.config.update("jax_compilation_cache_dir", str(kept / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if device == "cpu":
@@ -49,6 +48,15 @@ def prepare_jax(device: str = "auto") -> None:
             jax.config.update("jax_default_device", jax.devices("gpu")[0])
         except RuntimeError as error:
             raise ConfigError("--device gpu: JAX finds no GPU here") from error
+
+
+def _made(folder: Path) -> bool:
+    """Makes a folder; says whether it is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 class CodecShelf:

@@ -226,9 +226,9 @@ def _resident(config: TrainConfig, training: list[Path]) -> ResidentSet:
         return ResidentSet.load(training[::stride][:_FITTED_TO])
     names = "\n".join(str(path.resolve()) for path in training)
     key = hashlib.sha256(names.encode()).hexdigest()[:16]
-    return ResidentSet.load(
-        training, cache=cache_folder().parent / "pictures" / f"{key}.npz"
-    )
+    kept = cache_folder()
+    cache = kept / "pictures" / f"{key}.npz" if kept else None
+    return ResidentSet.load(training, cache=cache)
 
 
 def _command(args: argparse.Namespace) -> str:

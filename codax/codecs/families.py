@@ -142,9 +142,8 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise ConfigError(
-            f"codec {name!r} is unknown here; pass the file that defines it with "
-            f"--codec FILE.py, or install the package that does; the families are "
-            f"{known}"
+            f"codec {name!r} is unknown here; bring it in with `codax.register`, or "
+            f"install the package that has it; the families are {known}"
         )
     return FAMILIES[name]
 

@@ -8,6 +8,8 @@ and those bits, through uniform models.
 Only this module and `bytes_coder` use constriction. Integer weights w_i that sum to
 2**24 - n, passed as floats with `perfect=False`, become exactly (w_i + 1) / 2**24, so
 that a table is the same on every machine.
+
+docs/entropy-coder.md shows the use with integers of one's own.
 """
 
 from __future__ import annotations
@@ -18,20 +20,26 @@ import constriction
 import numpy as np
 
 from codax.entropy.tables import TABLE_TOTAL
-from codax.errors import FormatError, ModelError
+from codax.errors import ConfigError, FormatError, ModelError
 
 __all__ = ["CostMeter", "SymbolDecoder", "SymbolEncoder", "TableSet"]
 
 EXCESS_BITS = 15
+REACH = 2**EXCESS_BITS - 1
+"""How far beyond an end of its table a symbol may lie: 1 to REACH."""
 
 
 class TableSet:
     """Integer tables that a step chooses from.
 
     Args:
-        frequencies: one int64[n + 1] per table, the last entry the escape's; each at
-            least 1, sum 2**24.
+        frequencies: one integers[n + 1] per table, the last entry the escape's; each
+            at least 1, sum 2**24. `codax.entropy.tables` has what makes them.
         lowest: the first symbol of each table.
+
+    Attributes:
+        lowest: int32[tables].
+        count: int32[tables], how many symbols each has, the escape left out.
 
     Raises:
         ModelError: a table breaks these rules.
@@ -39,11 +47,21 @@ class TableSet:
 
     def __init__(self, frequencies: Sequence[np.ndarray], lowest: Sequence[int]):
         """Checks the tables and makes the coder's models."""
+        if len(lowest) != len(frequencies):
+            raise ModelError(
+                f"{len(frequencies)} tables with {len(lowest)} first symbols; expected "
+                "one for each"
+            )
         self.lowest = np.asarray(lowest, np.int32)
-        self.count = np.asarray([f.size - 1 for f in frequencies], np.int32)
-        self._frequencies = frequencies
+        self._frequencies = [np.asarray(f) for f in frequencies]
+        self.count = np.asarray([f.size - 1 for f in self._frequencies], np.int32)
         self._models = []
-        for number, f in enumerate(frequencies):
+        for number, f in enumerate(self._frequencies):
+            if f.dtype.kind not in "iu" or f.ndim != 1:
+                raise ModelError(
+                    f"table {number}: frequencies are {f.dtype}{list(f.shape)}; "
+                    "expected integers[n + 1]"
+                )
             if f.size < 2 or f.min() < 1 or int(f.sum()) != TABLE_TOTAL:
                 raise ModelError(
                     f"table {number}: frequencies must be at least 1 and sum to "
@@ -63,12 +81,16 @@ class TableSet:
         """What the coder pays for symbols.
 
         Args:
-            symbols: int32[n].
-            index: integers [n], the table of each symbol.
+            symbols: integers[n].
+            index: integers[n], the table of each symbol.
 
         Returns:
             float64[n], bits; those of escapes with the excess that follows.
+
+        Raises:
+            ConfigError: as of `SymbolEncoder.put`.
         """
+        _check(index, self, symbols)
         size = self.count[index]
         place = symbols - self.lowest[index]
         outside = (place < 0) | (place >= size)
@@ -82,11 +104,42 @@ class TableSet:
         return bits
 
 
+def _check(index: np.ndarray, tables: TableSet, symbols: np.ndarray | None = None):
+    """Refuses what would be coded as something else, or could not be decoded."""
+    for name, array in (("index", index), ("symbols", symbols)):
+        if array is not None and (array.dtype.kind not in "iu" or array.ndim != 1):
+            raise ConfigError(
+                f"{name}: got {array.dtype}{list(array.shape)}, expected integers[n]"
+            )
+    if not index.size and (symbols is None or not symbols.size):
+        return
+    if symbols is not None and symbols.size != index.size:
+        raise ConfigError(
+            f"{symbols.size} symbols with {index.size} indices of tables; expected one "
+            "for each"
+        )
+    low, high, count = int(index.min()), int(index.max()), tables.count.size
+    if low < 0 or high >= count:
+        raise ConfigError(
+            f"index: got {low} to {high}, expected numbers of tables, 0 to {count - 1}"
+        )
+
+
 def _sorted(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order by table and the tables' counts; the key is as narrow as it can be."""
-    narrow = np.uint8 if index.size == 0 or int(index.max()) < 256 else np.uint16
-    index = index.astype(narrow)
+    index = index.astype(np.min_scalar_type(int(index.max(initial=0))))
     return np.argsort(index, kind="stable"), np.bincount(index)
+
+
+def _check_reach(symbols: np.ndarray, shifted: np.ndarray, size: np.ndarray) -> None:
+    """Refuses symbols that an escape does not reach."""
+    beyond = np.where(shifted < 0, -shifted, shifted - size + 1)
+    if beyond.max() > REACH:
+        worst = int(beyond.argmax())
+        raise ConfigError(
+            f"symbol {symbols[worst]} lies {beyond[worst]} beyond its table; at most "
+            f"{REACH} can be coded; take wider tables, or split it into digits"
+        )
 
 
 class SymbolEncoder:
@@ -100,20 +153,28 @@ class SymbolEncoder:
         """Codes one step.
 
         Args:
-            symbols: int32[n].
-            index: integers [n], the table of each symbol.
+            symbols: integers[n], at most 32767 beyond an end of their tables.
+            index: integers[n], the table of each symbol.
             tables: the step's tables.
+
+        Raises:
+            ConfigError: arrays of another kind or of different lengths, no such table,
+                or a symbol too far beyond its table.
         """
+        _check(index, tables, symbols)
         order, counts = _sorted(index)
         ordered = symbols[order]
         position = np.repeat(tables.lowest[: counts.size], counts)
         size = np.repeat(tables.count[: counts.size], counts)
-        shifted = (ordered - position).astype(np.int32)
+        shifted = ordered - position
         outside = (shifted < 0) | (shifted >= size)
         escaped = np.flatnonzero(outside)
         if escaped.size:
-            excess = shifted[escaped]
+            # Anew in 64 bits: symbols far beyond may have wrapped around.
+            excess = ordered[escaped].astype(np.int64) - position[escaped]
+            _check_reach(ordered[escaped], excess, size[escaped])
             shifted[escaped] = size[escaped]
+        shifted = shifted.astype(np.int32, copy=False)
         start = 0
         for table in np.flatnonzero(counts).tolist():
             stop = start + int(counts[table])
@@ -127,7 +188,7 @@ class SymbolEncoder:
         rest = np.where(negative, -1 - shifted, shifted - size)
         uniform = constriction.stream.model.Uniform
         for below, value in zip(negative, rest, strict=True):
-            value = min(int(value) + 1, 2**EXCESS_BITS - 1)
+            value = int(value) + 1
             bits = value.bit_length() - 1
             self._one(int(below), uniform(2))
             self._one(bits, uniform(EXCESS_BITS))
@@ -178,7 +239,7 @@ class SymbolDecoder:
         """Decodes one step.
 
         Args:
-            index: integers [n], the table of each symbol.
+            index: integers[n], the table of each symbol.
             tables: the step's tables.
 
         Returns:
@@ -186,7 +247,9 @@ class SymbolDecoder:
 
         Raises:
             FormatError: the stream is damaged.
+            ConfigError: an index of another kind, or no such table.
         """
+        _check(index, tables)
         order, counts = _sorted(index)
         ordered = np.empty(index.size, np.int32)
         start = 0

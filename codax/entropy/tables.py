@@ -10,6 +10,9 @@ Three kinds:
 * **Static tables**: one table per channel at each of 14 quality anchors, learned as a
   mixture of three logistics.
 
+For integers of one's own: `count_table` makes a table of how often symbols were seen,
+`integer_table` of masses; see docs/entropy-coder.md.
+
 What training learns is in `codax.entropy.densities`; at export it becomes integer
 frequencies here. Those integers are the format, and no float is ever evaluated again to
 get a probability.
@@ -24,7 +27,7 @@ from math import erfc
 
 import numpy as np
 
-from codax.errors import ModelError
+from codax.errors import ConfigError, ModelError
 
 __all__ = [
     "ANCHORS",
@@ -41,6 +44,7 @@ __all__ = [
     "TABLE_TOTAL",
     "bank_tables",
     "binary_tables",
+    "count_table",
     "gaussian_mixture_pmf",
     "grid_pmf",
     "grid_tables",
@@ -142,6 +146,38 @@ def integer_table(
     freq = np.floor(mass * (TABLE_TOTAL - count)).astype(np.int64) + 1
     taker = int(np.argmax(freq)) if rest is None else rest
     freq[taker] += TABLE_TOTAL - int(freq.sum())
+    return freq
+
+
+def count_table(counts: np.ndarray, escape: int = 0) -> np.ndarray:
+    """The table of how often symbols were seen.
+
+    Integer arithmetic alone, so that whoever knows the counts makes the same table.
+
+    Args:
+        counts: integers[n] of 0 or more, of the n symbols in their order; a symbol that
+            was never seen can be coded all the same, for about 24 bits.
+        escape: how often symbols beyond these were seen.
+
+    Returns:
+        int64[n + 1], as `integer_table` returns.
+
+    Raises:
+        ConfigError: no row of integers, a negative one, or nothing counted.
+    """
+    seen = np.append(np.asarray(counts), escape)
+    if seen.dtype.kind not in "iu" or np.ndim(counts) != 1:
+        raise ConfigError(
+            f"counts are {seen.dtype}{list(np.shape(counts))}; expected integers[n]"
+        )
+    total = sum(seen.tolist())  # of Python's integers, which do not overflow
+    if seen.min() < 0 or not 0 < total < 2**63 // TABLE_TOTAL:
+        raise ConfigError(
+            f"counts are {seen.min()} or more and sum to {total}; expected 0 or more, "
+            f"sum 1 to {2**63 // TABLE_TOTAL - 1}"
+        )
+    freq = seen.astype(np.int64) * (TABLE_TOTAL - seen.size) // total + 1
+    freq[np.argmax(freq)] += TABLE_TOTAL - int(freq.sum())
     return freq
 
 

@@ -221,14 +221,29 @@ def _rising(
             "left out, which spend more bits without better quality"
         )
     if len(bpp) < MIN_POINTS:
-        raise ConfigError(
-            f"curve {curve.name} has {len(bpp)} usable points: a BD-rate needs at "
-            f"least {MIN_POINTS}; measure more qualities"
-        )
+        raise ConfigError(_too_few(curve, metric, sign, len(bpp)))
     if metric.saturates is not None and values[-1] > sign * metric.saturates:
         limit = metric.with_unit(f"{metric.saturates:g}")
         notes.append(f"{curve.name}: {metric.label} saturates above {limit}")
     return bpp, values
+
+
+def _too_few(curve: Curve, metric: Metric, sign: int, usable: int) -> str:
+    """Why no BD-rate can be had: few points, or a metric that is taken upside down."""
+    found = [sign * value for value in curve.db if math.isfinite(value)]
+    if len(found) >= MIN_POINTS and found[-1] < found[0]:
+        ways = {1: ("falls", False), -1: ("rises", True)}
+        way, meant = ways[sign]
+        return (
+            f"curve {curve.name}: {metric.label} {way} as files grow, from "
+            f"{sign * found[0]:g} to {sign * found[-1]:g}, so {usable} of "
+            f"{len(found)} points can be used; if that is better, the metric needs "
+            f"higher_is_better={meant}"
+        )
+    return (
+        f"curve {curve.name} has {usable} usable points: a BD-rate needs at least "
+        f"{MIN_POINTS}; measure more qualities"
+    )
 
 
 def _ends(values: list[float], metric: Metric, sign: int) -> str:

@@ -26,7 +26,7 @@ from codax.evaluation.candidate import FileCodec
 from codax.evaluation.kept import is_kept, keep, kept_path
 from codax.evaluation.metric_table import DEFAULT_METRICS, Metric, metrics_in
 from codax.evaluation.outside_metrics import find_metrics
-from codax.files.pictures import open_image
+from codax.files.opening import open_image
 
 __all__ = [
     "Sweep",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from codax.files.pictures import Picture
 from codax.files.stored import decode_stored, palette_of
 from codax.zoo import cards
 
-__all__ = ["decode_file", "decode_with", "read_for", "wrong_weights"]
+__all__ = ["decode_file", "decode_with", "read_beside", "read_for", "wrong_weights"]
 
 
 def decode_with(
@@ -74,13 +75,16 @@ def decode_file(
             f"{file.bit_depth} bits a sample, but {coder.name} decodes 8; the file is "
             "damaged"
         )
-    picture_of = _open_sections(file, *_coded_sections(file))
+    # What is quick to refuse comes first.
+    picture, alpha = read_beside(file), None
+    if Tag.ALPHA in file.sections:
+        alpha = planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
     samples = coder.decompress(
         file.stream, file.height, file.width, file.quality, oracle=oracle
     )
     if coder.lossless:
         samples = _expected_samples(file, samples)
-    return pictures.to_image(picture_of(samples))
+    return pictures.to_image(replace(picture, rgb=samples, alpha=alpha))
 
 
 def _stored_picture(file: Container) -> Picture:
@@ -88,7 +92,8 @@ def _stored_picture(file: Container) -> Picture:
     image = decode_stored(file)
     alpha = np.asarray(image.getchannel("A")) if image.mode == "RGBA" else None
     palette = palette_of(image) if file.sections.get(Tag.MODE) == b"P" else None
-    return _open_sections(file, alpha, palette)(np.asarray(image.convert("RGB")))
+    rgb = np.asarray(image.convert("RGB"))
+    return replace(read_beside(file), rgb=rgb, alpha=alpha, palette=palette)
 
 
 def _expected_samples(file: Container, samples: np.ndarray) -> np.ndarray:
@@ -123,7 +128,7 @@ def read_for(
     if file.stored:
         raise UnsupportedError(
             "the file holds a stored picture, with nothing of a codec in it; encode "
-            "with fallback=False (--no-fallback)"
+            "with `fallback=False`"
         )
     _check_coder(coder, file)
     return file
@@ -153,29 +158,18 @@ def wrong_weights(file: Container, coder: SampleCoder) -> ModelError:
     )
 
 
-def _coded_sections(file: Container) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Alpha and palette, where they have sections of their own."""
-    sections = file.sections
-    alpha = palette = None
-    if Tag.ALPHA in sections:
-        alpha = planes.decode_plane(sections[Tag.ALPHA], file.height, file.width)
-    if sections.get(Tag.MODE) == b"P":
-        entry = 3 if alpha is None else 4
-        colours = sections.get(Tag.PALETTE, b"")
-        if len(colours) % entry or not entry <= len(colours) <= 256 * entry:
-            raise FormatError(
-                f"palette has {len(colours)} bytes; expected 1 to 256 times {entry}"
-            )
-        palette = np.frombuffer(colours, np.uint8).reshape(-1, entry)
-    return alpha, palette
+def read_beside(file: Container) -> Picture:
+    """All that a file says of its picture beside samples and alpha; decodes nothing.
 
+    Args:
+        file: what `container.read` returned.
 
-def _open_sections(
-    file: Container, alpha: np.ndarray | None, palette: np.ndarray | None
-) -> Callable[[np.ndarray], Picture]:
-    """Reads the other sections; returns what makes a picture of the decoded samples.
+    Returns:
+        A picture of 0x0 samples. The palette of a stored picture is not there: it is
+        the colours of its samples.
 
-    The sections come first, since they are quick to refuse and the samples slow.
+    Raises:
+        FormatError: a section is damaged.
     """
     sections = file.sections
     grey = file.colour is Colour.GREY
@@ -184,28 +178,34 @@ def _open_sections(
         mode = "I;16"
         if {Tag.ALPHA, Tag.MODE, Tag.PALETTE} & sections.keys():
             raise FormatError("alpha or mode beside 16 bits a sample; unknown here")
-    if alpha is not None:
+    if Tag.ALPHA in sections:
         mode = "LA" if grey else "RGBA"
     if Tag.MODE in sections:
         mode = sections[Tag.MODE].decode("ascii", "replace")
         allowed = ("1",) if grey else ("P", "YCbCr", "HSV", "CMYK", "LAB")
-        if mode not in allowed or (alpha is not None and mode != "P"):
+        if mode not in allowed or (Tag.ALPHA in sections and mode != "P"):
             raise FormatError(f"picture mode {mode!r} does not fit the coded samples")
     orientation = sections.get(Tag.ORIENTATION, b"\1")
     if len(orientation) != 1 or not 1 <= orientation[0] <= 8:
         raise FormatError(f"orientation is {orientation[:4].hex()}; expected 01 to 08")
+    return Picture(
+        rgb=np.empty((0, 0, 3), np.uint8),
+        mode=mode,
+        grey=grey,
+        palette=_palette(sections) if mode == "P" and not file.stored else None,
+        icc=sections.get(Tag.ICC, b""),
+        exif=sections.get(Tag.EXIF, b""),
+        xmp=sections.get(Tag.XMP, b""),
+        orientation=orientation[0],
+    )
 
-    def picture_of(rgb: np.ndarray) -> Picture:
-        return Picture(
-            rgb=rgb,
-            mode=mode,
-            grey=grey,
-            alpha=alpha,
-            palette=palette,
-            icc=sections.get(Tag.ICC, b""),
-            exif=sections.get(Tag.EXIF, b""),
-            xmp=sections.get(Tag.XMP, b""),
-            orientation=orientation[0],
+
+def _palette(sections: dict[int, bytes]) -> np.ndarray:
+    """The palette of coded samples: uint8[n 3], or [n 4] beside alpha."""
+    entry = 4 if Tag.ALPHA in sections else 3
+    colours = sections.get(Tag.PALETTE, b"")
+    if len(colours) % entry or not entry <= len(colours) <= 256 * entry:
+        raise FormatError(
+            f"palette has {len(colours)} bytes; expected 1 to 256 times {entry}"
         )
-
-    return picture_of
+    return np.frombuffer(colours, np.uint8).reshape(-1, entry)

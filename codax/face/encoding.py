@@ -12,11 +12,11 @@ from PIL import Image
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
-from codax.files.container import Colour, Container, Tag
+from codax.files.container import MAX_METADATA, Colour, Container, Tag
 from codax.files.pictures import Picture
 from codax.files.stored import encode_stored
 
-__all__ = ["check_refine", "encode_image"]
+__all__ = ["check_refine", "encode_image", "half_steps"]
 
 METADATA = ("all", "icc", "none")
 
@@ -68,7 +68,7 @@ def encode_image(
             quality reaches.
         ConfigError: a value out of range, or more than one aim.
     """
-    half_steps = _half_steps(coder, quality, target_bpp, target_size, target_psnr)
+    at = _aim(coder, quality, target_bpp, target_size, target_psnr)
     if lossless and not coder.lossless:
         raise ConfigError(
             f"{coder.name} has no lossless path; `codax models` names codecs that have"
@@ -100,9 +100,7 @@ def encode_image(
         return encode_stored(picture, sections, limit=limit, thorough=coder.lossless)
 
     def coded() -> bytes:
-        return _coded(
-            coder, picture, sections, half_steps, limit or 0, target_psnr, refine
-        )
+        return _coded(coder, picture, sections, at, limit or 0, target_psnr, refine)
 
     if limit is not None:
         return stored_within(limit) or coded()
@@ -120,7 +118,7 @@ def _coded(
     coder: SampleCoder,
     picture: Picture,
     sections: dict[int, bytes],
-    half_steps: int | None,
+    at: int | None,
     limit: int,
     target_psnr: float | None,
     refine: int,
@@ -155,8 +153,8 @@ def _coded(
         decoded = coder.decompress(streams[trial], height, width, trial)
         return _psnr(picture, decoded)
 
-    if half_steps is not None:
-        return file_at(half_steps)
+    if at is not None:
+        return file_at(at)
     if target_psnr is not None:
         return file_at(_lowest_reaching(coder, psnr_at, target_psnr))
     return file_at(_highest_within(coder, lambda trial: len(file_at(trial)), limit))
@@ -180,7 +178,32 @@ def check_refine(coder: SampleCoder, refine: int) -> None:
         raise ConfigError(f"refine is {refine}; expected a number of steps, 0 or more")
 
 
-def _half_steps(
+def half_steps(coder: SampleCoder, quality: float) -> int:
+    """A quality as files have it.
+
+    Args:
+        coder: what has to support it.
+        quality: within 0..100, rounded to half steps.
+
+    Returns:
+        0..200.
+
+    Raises:
+        ConfigError: no number, or not one that the coder supports.
+    """
+    low, high = coder.qualities
+    if not _is_number(quality):
+        raise ConfigError(
+            f"quality is {quality!r}; expected a number of {low} to {high}"
+        )
+    if not low <= quality <= high:
+        raise ConfigError(
+            f"quality is {quality}; expected {low} to {high}, as {coder.name} supports"
+        )
+    return round(2 * quality)
+
+
+def _aim(
     coder: SampleCoder,
     quality: float | None,
     target_bpp: float | None,
@@ -206,16 +229,7 @@ def _half_steps(
     if given and quality is None:
         return None
     low, high = coder.qualities
-    quality = max(low, min(75, high)) if quality is None else quality
-    if not _is_number(quality):
-        raise ConfigError(
-            f"quality is {quality!r}; expected a number of {low} to {high}"
-        )
-    if not low <= quality <= high:
-        raise ConfigError(
-            f"quality is {quality}; expected {low} to {high}, as {coder.name} supports"
-        )
-    return round(2 * quality)
+    return half_steps(coder, max(low, min(75, high)) if quality is None else quality)
 
 
 def _is_number(value: object) -> bool:
@@ -293,4 +307,11 @@ def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
         sections[Tag.XMP] = picture.xmp
     if picture.orientation != 1 and Tag.EXIF not in sections:
         sections[Tag.ORIENTATION] = bytes([picture.orientation])
+    for tag in (Tag.ICC, Tag.EXIF, Tag.XMP):
+        if len(sections.get(tag, b"")) > MAX_METADATA:
+            raise UnsupportedError(
+                f"the picture's {container.tag_name(tag).upper()} takes "
+                f"{len(sections[tag])} bytes; files hold {MAX_METADATA} at most; leave "
+                "it out with `metadata=none`"
+            )
     return sections

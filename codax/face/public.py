@@ -12,7 +12,7 @@ from codax.errors import CodaxError, ConfigError, FormatError
 from codax.face.loading import decode_image, shared
 from codax.face.pillow import CodaxImageFile
 from codax.files.container import MAX_PIXELS
-from codax.files.pictures import open_image
+from codax.files.opening import open_image
 from codax.zoo import cards
 
 __all__ = ["decode", "encode", "open"]
@@ -122,6 +122,7 @@ def open(path: str | Path) -> Image.Image:
         FormatError: not a codax file, truncated or damaged.
         UnsupportedError: a file that this version does not handle.
         ConfigError: no path.
+        OSError: later, where the pixels cannot be decoded, as in Pillow.
         OSError: it cannot be read.
 
     Example:
@@ -132,6 +133,10 @@ def open(path: str | Path) -> Image.Image:
     if not isinstance(path, str | Path):
         raise ConfigError(f"got {type(path).__name__}; expected the path of a file")
     # From memory: no file stays open until the pixels are asked for.
-    image = CodaxImageFile(io.BytesIO(Path(path).read_bytes()))
+    data = io.BytesIO(Path(path).read_bytes())
+    try:
+        image = CodaxImageFile(data)
+    except Image.UnidentifiedImageError as error:
+        raise error.__cause__ or error from None
     image.filename = str(path)
     return image

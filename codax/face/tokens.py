@@ -24,6 +24,7 @@ from codax.coding.order import CELL, layer_count, layers_at
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError, UnsupportedError
 from codax.face.decoding import read_for
+from codax.face.encoding import half_steps
 from codax.files import container
 
 __all__ = ["file_tokens", "from_tokens", "tokens", "vocabulary"]
@@ -60,12 +61,12 @@ def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax
     vocabulary(coder)
     if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
-    half_steps = _half_steps(coder, quality)
+    at = _half_steps(coder, quality)
     missing = [(0, -side % CELL) for side in images.shape[1:3]]
     x = jnp.asarray(images).astype(jnp.float32)
     x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    found = coder.runtime.model.tokens(x, _whole(images, half_steps))
-    used = layers_at(half_steps, layer_count(coder.order))
+    found = coder.runtime.model.tokens(x, _whole(images, at))
+    used = layers_at(at, layer_count(coder.order))
     return found[..., : coder.runtime.model.token_counts()[used - 1]]
 
 
@@ -99,15 +100,15 @@ def from_tokens(
         raise ConfigError(f"tokens: got {tokens.dtype}, expected integers")
     if not isinstance(tokens, jax.core.Tracer):
         _check_range(np.asarray(tokens), sizes)
-    half_steps = _half_steps(coder, quality)
+    at = _half_steps(coder, quality)
     if len(counts) > 1:
         if quality is not None:
             raise ConfigError(
                 "quality: follows from the number of tokens; leave it out"
             )
         layers = counts.index(tokens.shape[-1]) + 1
-        half_steps = container.quality_of_layers(layers, len(counts))
-    x = coder.runtime.model.picture(jnp.asarray(tokens), _whole(tokens, half_steps))
+        at = container.quality_of_layers(layers, len(counts))
+    x = coder.runtime.model.picture(jnp.asarray(tokens), _whole(tokens, at))
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
 
 
@@ -133,12 +134,7 @@ def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
 
 def _half_steps(coder: SampleCoder, quality: float | None) -> int:
     """A quality in half steps; the codec's highest if there is none."""
-    low, high = coder.qualities
-    if quality is None:
-        return 2 * high
-    if not low <= quality <= high:
-        raise ConfigError(f"quality is {quality}; expected {low} to {high}")
-    return round(2 * quality)
+    return half_steps(coder, coder.qualities[1] if quality is None else quality)
 
 
 def _whole(like: Any, half_steps: int) -> jax.Array:

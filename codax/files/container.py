@@ -19,6 +19,7 @@ from codax.errors import ConfigError, FormatError, UnsupportedError
 
 __all__ = [
     "MAX_FILE",
+    "MAX_METADATA",
     "MAX_PIXELS",
     "MAX_QUALITY",
     "SIGNATURE",
@@ -316,7 +317,7 @@ def _check_fields(container: Container, *, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UnsupportedError(
             f"size {width}x{height} is {width * height} pixels; the limit is "
-            f"{max_pixels}; raise it with --max-pixels if you trust the file"
+            f"{max_pixels}; raise it with `max_pixels=N` if you trust the file"
         )
     if not 0 <= container.quality <= MAX_QUALITY:
         raise FormatError(

@@ -40,7 +40,7 @@ def truncate(
         raise ConfigError("give either layers or target_size")
     file = container.read(data, max_pixels=1 << 70)
     if not file.layered:
-        remedy = "with --no-fallback" if file.stored else "at a lower quality"
+        remedy = "with `fallback=False`" if file.stored else "at a lower quality"
         raise UnsupportedError(
             f"files of codec {file.codec_id} have one layer and cannot be cut; "
             f"encode again {remedy}"

@@ -18,27 +18,24 @@ frames after the current one, text chunks, resolution.
 from __future__ import annotations
 
 import io
-import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from codax.errors import CodaxError, ImageError, UnsupportedError
-from codax.files.container import MAX_PIXELS
+from codax.errors import ImageError, UnsupportedError
+from codax.files.opening import DEEP_GREY, GREY_MODES, SIMPLER, first_line, load_image
 
-__all__ = ["Picture", "from_image", "open_image", "to_image"]
+__all__ = ["Picture", "from_image", "info_of", "to_image"]
 
 _ORIENTATION = 0x0112
-_DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
-_GREY_MODES = ("1", "L", "LA", "La")
-_COLOUR_MODES = ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
 # What is turned into the samples of these cannot be turned back to the last bit.
 _CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "La", "RGBa")
-# Modes that are neither those of the samples nor restored from them are simplified.
-_PLAIN = {"RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
+_SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+_VIDEO_PRIMARIES, _VIDEO_CURVES = 1, (1, 13)  # of H.273: BT.709, and sRGB's curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,7 @@ class Picture:
         orientation: the EXIF value 1..8, as stored; not applied to the samples.
         frames: how many frames the source has; only its current one is here.
         exact: whether these samples give back the source's own.
+        lost: what the source says of its colours and a file does not hold, in words.
     """
 
     rgb: np.ndarray
@@ -71,6 +69,7 @@ class Picture:
     orientation: int = 1
     frames: int = 1
     exact: bool = True
+    lost: tuple[str, ...] = ()
 
     @property
     def samples(self) -> np.ndarray:
@@ -78,103 +77,91 @@ class Picture:
         return self.rgb[..., :1] if self.grey else self.rgb
 
 
-def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
-    """Opens a picture file and loads its first frame.
-
-    Args:
-        source: a path, an open file, or the bytes of a file.
-
-    Returns:
-        The loaded picture.
-
-    Raises:
-        ImageError: missing, not a picture, damaged, or too large.
-        UnsupportedError: more than 8 bits a sample.
-    """
-    try:
-        if isinstance(source, str | Path):
-            source = Path(source).read_bytes()  # so that no file stays open
-        if isinstance(source, bytes):
-            source = io.BytesIO(source)
-        with warnings.catch_warnings():
-            # Pillow warns of pictures larger than its own limit; ours is checked below.
-            warnings.simplefilter("ignore")
-            image = Image.open(source)
-            _load(image)
-    except CodaxError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise ImageError("not a picture in a format that Pillow reads") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError("too many pixels for a picture to be opened") from error
-    except FileNotFoundError as error:
-        raise ImageError("no such file") from error
-    # Pillow's readers raise many kinds of exception on damaged files.
-    except Exception as error:
-        raise ImageError(
-            f"cannot be read as a picture: {_first_line(error)}"
-        ) from error
-    return image
-
-
-def from_image(image: Any) -> Picture:
+def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
     """Takes a picture apart.
 
     Args:
         image: a Pillow picture of any mode with 8 bits a sample, its current frame, or
             of 16 bits grey; or uint8[H W] (grey), uint8[H W 3] (RGB), uint8[H W 4]
             (RGBA), uint16[H W], of NumPy or of a library that hands out arrays.
+        info: `icc_profile`, `exif` and `xmp` that go before those of the picture;
+            empty or None says that there is none.
 
     Returns:
         Its samples and what comes back beside them.
 
     Raises:
         ImageError: damaged, empty, too large, or an array of another kind.
-        UnsupportedError: more than 8 bits a sample but not grey of 16, or a mode that
-            is not known.
+        UnsupportedError: more than 8 bits a sample but not grey of 16, 16 bits with a
+            transparent level, or a mode that is not known.
     """
     if not isinstance(image, Image.Image):
         image = _from_array(_array_of(image))
-    _load(image)
+    load_image(image)
     mode, alpha, palette = image.mode, None, None
-    profile = image.info.get("icc_profile") or b""
+    found = {**image.info, **(info or {})}
+    profile = _bytes_of("icc_profile", found)
     if mode == "P":
         colour = image.convert("RGBA" if image.has_transparency_data else "RGB")
         palette = _used_palette(image, colour)
     elif mode in ("CMYK", "LAB"):
         colour, profile = _to_srgb(image, profile), b""
-    elif mode in ("L", "RGB") and "transparency" in image.info:
+    elif mode in ("1", "L", "RGB") and "transparency" in image.info:
         # One grey level or colour is transparent: the file's way to write alpha.
-        mode = {"L": "LA", "RGB": "RGBA"}[mode]
+        mode = "RGBA" if mode == "RGB" else "LA"
         colour = image.convert(mode)
-    elif mode in _DEEP_GREY:
+    elif mode in DEEP_GREY:
+        if "transparency" in image.info:
+            raise UnsupportedError(
+                "picture has 16 bits a sample and a transparent level, which is alpha; "
+                "codax codes alpha beside 8 bits; take it out, or convert to 8 bits"
+            )
         colour, mode = image, "I;16"
-    elif mode in _GREY_MODES:
+    elif mode in GREY_MODES:
         colour = image.convert("LA" if mode in ("LA", "La") else "L")
     else:
         colour = image.convert("RGBA" if mode in ("RGBA", "RGBa", "PA") else "RGB")
     if colour.mode in ("LA", "RGBA"):
         alpha = np.asarray(colour.getchannel("A"))
         colour = colour.convert(colour.mode[:-1])
-    grey = colour.mode in ("L", *_DEEP_GREY)
+    grey = colour.mode in ("L", *DEEP_GREY)
     samples = np.asarray(colour)
     if mode == "I;16":
         samples = samples.astype(np.uint16)  # the machine's own order of bytes
-    exif = image.info.get("exif") or b""
-    xmp = image.info.get("xmp") or b""
+    exif = _bytes_of("exif", found).removeprefix(b"Exif\0\0")
+    icc = profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b""
     return Picture(
         rgb=np.repeat(samples[..., None], 3, axis=2) if grey else samples,
-        mode=_PLAIN.get(mode, mode),
+        mode=SIMPLER.get(mode, mode),
         grey=grey,
         alpha=alpha,
         palette=palette,
-        icc=profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b"",
-        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b"",
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        orientation=_orientation(image),
+        icc=icc,
+        exif=exif,
+        xmp=_bytes_of("xmp", found),
+        orientation=_orientation(image, exif if info and "exif" in info else None),
         frames=getattr(image, "n_frames", 1),
         exact=image.mode not in _CONVERTED,
+        lost=tuple(_lost(image.info, profile, icc)),
     )
+
+
+def info_of(picture: Picture) -> dict[str, Any]:
+    """What stands in the `info` of a Pillow picture, under Pillow's names."""
+    info: dict[str, Any] = {}
+    if picture.icc:
+        info["icc_profile"] = picture.icc
+    if picture.exif:
+        info["exif"] = b"Exif\0\0" + picture.exif
+    elif picture.orientation != 1:
+        exif = Image.Exif()
+        exif[_ORIENTATION] = picture.orientation
+        info["exif"] = exif.tobytes()
+    if picture.xmp:
+        info["xmp"] = picture.xmp
+    if picture.palette is not None and picture.palette.shape[1] == 4:
+        info["transparency"] = picture.palette[:, 3].tobytes()
+    return info
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -205,16 +192,7 @@ def to_image(picture: Picture) -> Image.Image:
         image.putalpha(Image.fromarray(picture.alpha))
     else:
         raise ImageError(f"picture mode {mode!r} cannot be made from these samples")
-    if picture.icc:
-        image.info["icc_profile"] = picture.icc
-    if picture.exif:
-        image.info["exif"] = b"Exif\0\0" + picture.exif
-    elif picture.orientation != 1:
-        exif = Image.Exif()
-        exif[_ORIENTATION] = picture.orientation
-        image.info["exif"] = exif.tobytes()
-    if picture.xmp:
-        image.info["xmp"] = picture.xmp
+    image.info.update(info_of(picture))
     return image
 
 
@@ -232,7 +210,7 @@ def _array_of(value: Any) -> np.ndarray:
         return np.asarray(value) if by_array else np.from_dlpack(value)
     except Exception as error:
         raise ImageError(
-            f"{type(value).__name__} gives no array: {_first_line(error)}; {expected}"
+            f"{type(value).__name__} gives no array: {first_line(error)}; {expected}"
         ) from error
 
 
@@ -257,84 +235,56 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _load(image: Image.Image) -> None:
-    """Loads the pixels, after the checks that must come before."""
-    width, height = image.size
-    if min(width, height) < 1:
-        raise ImageError(f"picture is {width}x{height}; both sides must be at least 1")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"picture is {width}x{height}, {width * height} pixels; "
-            f"at most {MAX_PIXELS} are coded; cut it or make it smaller"
-        )
-    bits = _stored_bits(image)
-    if bits > 8 and image.mode not in _DEEP_GREY:
-        raise UnsupportedError(
-            f"picture has {bits} bits a sample; codax codes 8, or 16 of grey; convert "
-            "it first, for example with `magick IN -depth 8 OUT`"
-        )
-    if image.mode not in (*_GREY_MODES, *_DEEP_GREY, *_PLAIN, *_COLOUR_MODES):
-        raise UnsupportedError(
-            f"picture mode {image.mode!r} is not known; convert it to RGB first"
-        )
-    try:
-        image.load()
-    except Exception as error:
-        raise ImageError(f"picture is damaged: {_first_line(error)}") from error
+def _lost(info: Mapping[str, Any], profile: bytes, icc: bytes) -> Iterator[str]:
+    """Names what would make a picture look otherwise than its source.
 
-
-def _stored_bits(image: Image.Image) -> int:
-    """Returns the bits a sample in the file: Pillow reads some of them as 8 silently.
-
-    Only a picture that is not loaded yet shows its file's depth (in `tile`).
+    Args:
+        info: of the picture.
+        profile: the source's, where it is neither absent nor applied.
+        icc: what is kept of it.
     """
-    if image.mode in ("I", "F"):
-        return 32
-    for _, _, _, arguments in getattr(image, "tile", []):
-        for value in arguments if isinstance(arguments, tuple) else (arguments,):
-            if isinstance(value, str) and ";16" in value:
-                return 16
-    if image.format == "PPM":
-        for decoder, _, _, arguments in getattr(image, "tile", []):
-            if decoder.startswith("ppm") and arguments[-1] > 255:
-                return 16
-    if image.format == "JPEG2000" and getattr(image, "fp", None):
-        return _jpeg2000_bits(image)
-    if image.format == "AVIF" and getattr(image, "fp", None):
-        return _avif_bits(image)
-    return 8
+    if profile and not icc:
+        space = profile[16:20].decode("ascii", "replace").strip()
+        yield f"a colour profile of {space or 'no known'} samples"
+    # Of PNG (third edition, 4.3): cICP goes before a profile, that before the others.
+    video = tuple(info.get("cicp", (_VIDEO_PRIMARIES, _VIDEO_CURVES[0])))
+    if video[0] != _VIDEO_PRIMARIES or video[1] not in _VIDEO_CURVES:
+        yield f"the colour space of cICP {video[0]}, {video[1]}"
+    if icc or "srgb" in info or "cicp" in info:
+        return
+    gamma = info.get("gamma") or 1 / 2.2
+    if abs(gamma * 2.2 - 1) > 0.05:
+        yield f"a gamma of {gamma:g}"
+    primaries = info.get("chromaticity", _SRGB_PRIMARIES)
+    if not np.allclose(primaries, _SRGB_PRIMARIES, atol=0.005):
+        yield "a set of primaries (cHRM)"
 
 
-def _jpeg2000_bits(image: Image.Image) -> int:
-    """Reads Ssiz, the depth of the first component (ISO/IEC 15444-1, A.5.1)."""
-    head = _head_of(image)
-    at = head.find(b"\xff\x4f\xff\x51")
-    return (head[at + 42] & 0x7F) + 1 if 0 <= at < len(head) - 42 else 8
+def _bytes_of(name: str, info: Mapping[str, Any]) -> bytes:
+    """The bytes of one kind of metadata; empty where there is none."""
+    value = info.get(name) or b""  # an empty Exif is false
+    if isinstance(value, Image.Exif):
+        value = value.tobytes()
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ImageError(f"{name} is {type(value).__name__}; expected bytes")
+    return bytes(value)
 
 
-def _avif_bits(image: Image.Image) -> int:
-    """Reads the depth flags of the `av1C` box (AV1 in ISOBMFF, section 2.3.3)."""
-    head = _head_of(image)
-    at = head.find(b"av1C")
-    if not 0 <= at < len(head) - 6:
-        return 8
-    return (8, 8, 10, 12)[head[at + 6] >> 5 & 3]
+def _orientation(image: Image.Image, given: bytes | None) -> int:
+    """Returns the EXIF orientation; 1 where there is none or it is damaged.
 
-
-def _head_of(image: Image.Image) -> bytes:
-    """Returns the beginning of the picture's file and leaves its position alone."""
-    file = image.fp  # type: ignore[attr-defined]
-    position = file.tell()
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(position)
-    return head
-
-
-def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation; 1 where there is none or it is damaged."""
+    Args:
+        image: which has it in EXIF, or where its format keeps it.
+        given: EXIF that goes before it.
+    """
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        exif = image.getexif()
+        if given is not None:
+            exif = Image.Exif()
+            exif.load(given)
+        value = exif.get(_ORIENTATION, 1)
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -352,7 +302,7 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         except (OSError, ImageCms.PyCMSError) as error:
             raise ImageError(
                 f"the {image.mode} picture's colour profile is damaged: "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from error
         if converted is not None:
             return converted
@@ -384,11 +334,4 @@ def _to_palette(picture: Picture, palette: np.ndarray) -> Image.Image:
         index[part] = distance.argmin(axis=1)
     image = Image.fromarray(index.reshape(picture.rgb.shape[:2]))
     image.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
-    if palette.shape[1] == 4:
-        image.info["transparency"] = palette[:, 3].tobytes()
     return image
-
-
-def _first_line(error: Exception) -> str:
-    """Returns an exception's message on one line, or its kind."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Checks the values."""
+        _check_types(self)
         kind = family(self.codec)
         if self.model is None:
             object.__setattr__(self, "model", kind.config())
+        if not dataclasses.is_dataclass(self.model) or isinstance(self.model, type):
+            raise ConfigError(
+                f"model: got {self.model!r}, a {type(self.model).__name__}; expected a "
+                f"dataclass such as {kind.config.__name__}"
+            )
         for name, low, high in (
             ("rescale", 0, 1),
             ("drawn", 0, 1),
@@ -192,6 +199,30 @@ class TrainConfig:
             raise ConfigError(f"config.json: {error!r}") from error
 
 
+def _check_types(config: TrainConfig) -> None:
+    """Refuses values of another type than their field's; whole numbers are floats."""
+    for name, kind in typing.get_type_hints(TrainConfig).items():
+        value = getattr(config, name)
+        if kind is Any:
+            continue
+        if typing.get_origin(kind) is tuple:
+            part = typing.get_args(kind)[0]
+            fits = isinstance(value, tuple) and all(_is_a(v, part) for v in value)
+            words = f"a tuple of {part.__name__}"
+        else:
+            fits, words = _is_a(value, kind), kind.__name__
+        if not fits:
+            raise ConfigError(
+                f"{name}: got {value!r}, a {type(value).__name__}; expected {words}"
+            )
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # which Python counts among the integers
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
 def read_run(run: Path) -> TrainConfig:
     """The configuration of a run's folder.
 
@@ -256,7 +287,7 @@ def with_overrides(config: Any, pairs: list[str]) -> Any:
     for pair in pairs:
         name, sign, text = pair.partition("=")
         if not sign:
-            raise ConfigError(f"--set {pair}: expected field=value")
+            raise ConfigError(f"{pair}: expected field=value")
         config = _override(config, name.split("."), text, name)
     return config
 
@@ -266,11 +297,11 @@ def _override(config: Any, path: list[str], text: str, full: str) -> Any:
     if path[0] not in names:
         near = difflib.get_close_matches(path[0], names, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; fields: {', '.join(names)}"
-        raise ConfigError(f"--set {full}: no field {path[0]!r}{hint}")
+        raise ConfigError(f"{full}: no field {path[0]!r}{hint}")
     old = getattr(config, path[0])
     if len(path) > 1:
         if not dataclasses.is_dataclass(old):
-            raise ConfigError(f"--set {full}: {path[0]} has no fields of its own")
+            raise ConfigError(f"{full}: {path[0]} has no fields of its own")
         return dataclasses.replace(
             config, **{path[0]: _override(old, path[1:], text, full)}
         )
@@ -282,9 +313,10 @@ def _parse(old: Any, text: str, full: str) -> Any:
         if isinstance(old, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(old, tuple):
-            return tuple(part for part in text.split(",") if part)
+            kind = type(old[0]) if old else str
+            return tuple(kind(part) for part in text.split(",") if part)
         if isinstance(old, int | float | str):
             return type(old)(text)
     except (ValueError, KeyError):
         pass
-    raise ConfigError(f"--set {full}={text}: expected a {type(old).__name__}")
+    raise ConfigError(f"{full}={text}: expected a {type(old).__name__}")

@@ -37,7 +37,7 @@ def run_pictures(
     if folders:
         return split(find_pictures(folders), config.held_out)
     if not config.data:
-        raise ConfigError("the configuration names no data; give --data DIR")
+        raise ConfigError("the configuration names no data; give `data=DIR`")
     paths = find_pictures([_place(name) for name in config.data])
     if not config.held_out_of:
         return split(paths, config.held_out)
@@ -54,7 +54,7 @@ def _place(name: str) -> Path:
     if not base:
         raise ConfigError(
             f"data folder {name!r} is relative to ${DATA_VARIABLE}, which is not set; "
-            f"set it, or give --data DIR"
+            "set it, or give `data=DIR`"
         )
     return Path(base) / path
 

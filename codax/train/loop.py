@@ -131,7 +131,7 @@ def train(
         raise ConfigError("train: give either minutes or steps")
     newest = run / "branch.npz" if (run / "branch.npz").is_file() else run / "trunk.npz"
     if resume and not newest.is_file():
-        raise ConfigError(f"{run}: no state to resume; start without --resume")
+        raise ConfigError(f"{run}: no state to resume; start without `resume=True`")
     if newest.is_file() and not resume:
         raise ConfigError(f"{run}: holds a run already; resume it or name another")
     with _signals() as stop:

@@ -67,7 +67,7 @@ def export_run(
     if not pictures:
         raise ConfigError(
             "0 held-out pictures, expected at least 1 of 64x64 to check the estimate "
-            "on; give --data DIR"
+            "on; give `data=DIR`"
         )
     arrays = rounded_layers(load_state(run / "weights.npz"))
     codec = codec_of(arrays, config)

@@ -179,7 +179,7 @@ def default_card(*, lossless: bool = False) -> Card:
         kind, otherwise = "lossless", ", or give a quality up to 100"
     if not found:
         raise ModelError(
-            f"no {kind} codec is installed; name one with --model PATH{otherwise}"
+            f"no {kind} codec is installed; name one with `model=PATH`{otherwise}"
         )
     return found[0]
 
@@ -217,7 +217,9 @@ def find_card(name: str) -> Card:
     if path.is_file():
         return read_card(path.parent)
     names = [card.name for card in cards]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    # Of a codec's sizes the default, which comes first.
+    near = [card.name for card in cards if card.codec == name]
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     remedy = (
         f"did you mean {near[0]}?"
         if near
@@ -253,11 +255,11 @@ def find_by_hash(codec_id: int, weights_hash: bytes) -> Card:
         if card.codec_id == codec_id and wanted in card.previous:
             raise ModelError(
                 f"the file wants {card.previous[wanted]}; {card.name} is installed; "
-                "pass the older weights with --weights PATH"
+                "pass the older weights with `weights=PATH`"
             )
     same = [card.name for card in cards if card.codec_id == codec_id]
     known = f"installed of this codec: {', '.join(same)}" if same else "unknown codec"
     raise ModelError(
         f"the file wants codec {codec_id} with weights {wanted} ({known}); pass the "
-        "weights with --weights PATH, or the file is damaged"
+        "weights with `weights=PATH`, or the file is damaged"
     )
