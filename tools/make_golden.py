@@ -50,7 +50,7 @@ def make(name: str) -> None:
         data = codec.encode(image, quality=max(low, min(quality, high)), fallback=False)
         file = container.read(data)
         latents = codec.coder.decode_latents(
-            file.stream, file.height, file.width, file.quality
+            file.stream, file.height, file.width, file.quality, trellis=file.trellis
         )
         (folder / f"{title}.codax").write_bytes(data)
         expected[title] = {

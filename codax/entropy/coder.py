@@ -63,11 +63,11 @@ class TableSet:
         """What the coder pays for symbols.
 
         Args:
-            symbols: int32[n].
-            index: integers [n], the table of each symbol.
+            symbols: int32 of any shape.
+            index: integers of that shape, the table of each symbol.
 
         Returns:
-            float64[n], bits; those of escapes with the excess that follows.
+            float64 of that shape, bits; those of escapes with the excess that follows.
         """
         size = self.count[index]
         place = symbols - self.lowest[index]
@@ -100,10 +100,14 @@ class SymbolEncoder:
         """Codes one step.
 
         Args:
-            symbols: int32[n].
-            index: integers [n], the table of each symbol.
+            symbols: int32[n]; of a step that goes in rounds int32[k n], a row for each.
+            index: integers of that shape, the table of each symbol.
             tables: the step's tables.
         """
+        if symbols.ndim > 1:
+            for row, own in zip(symbols, index, strict=True):
+                self.put(row, own, tables)
+            return
         order, counts = _sorted(index)
         ordered = symbols[order]
         position = np.repeat(tables.lowest[: counts.size], counts)
@@ -146,7 +150,7 @@ class CostMeter:
     """Takes steps of symbols as a `SymbolEncoder` does, and notes what they cost.
 
     Attributes:
-        bits: for each step, float64[n], the bits of its symbols.
+        bits: for each step, the bits of its symbols, float64 of their shape.
     """
 
     def __init__(self) -> None:

@@ -76,7 +76,12 @@ def decode_file(
         )
     picture_of = _open_sections(file, *_coded_sections(file))
     samples = coder.decompress(
-        file.stream, file.height, file.width, file.quality, oracle=oracle
+        file.stream,
+        file.height,
+        file.width,
+        file.quality,
+        trellis=file.trellis,
+        oracle=oracle,
     )
     if coder.lossless:
         samples = _expected_samples(file, samples)
