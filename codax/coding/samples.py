@@ -232,9 +232,7 @@ class SampleCoder:
         Raises:
             FormatError: the stream is damaged.
         """
-        latents, prefix = self._decode(
-            stream, height, width, quality, trellis, oracle
-        )
+        latents, prefix = self._decode(stream, height, width, quality, trellis, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
         return self.runtime.synthesise(latents, height, width, quality)

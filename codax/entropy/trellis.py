@@ -1,4 +1,4 @@
-"""Dependent quantisation: two interleaved quantisers and a trellis between them. No JAX.
+"""Dependent quantisation: two interleaved quantisers and a trellis. No JAX.
 
 Residuals lie on the grid of one of two quantisers, in units of a step of its own:
 
@@ -96,8 +96,8 @@ class Trellis:
         parts = stored_tables(packed, NAME)
         if settings.shape != (3,) or len(parts) != TABLES:
             raise ModelError(
-                f"weights: trellis of {len(parts)} tables and {settings.size} settings, "
-                f"expected {TABLES} and 3"
+                f"weights: trellis of {len(parts)} tables and {settings.size} "
+                f"settings, expected {TABLES} and 3"
             )
         step, start, weight = settings.tolist()
         if not STEPS[0] <= step <= STEPS[1] or not 0 <= start <= NEVER:
@@ -173,7 +173,9 @@ class Trellis:
         size = value.shape[1]
         parts = [np.s_[:, at : at + BLOCK] for at in range(0, size, BLOCK)]
         arrays = (value, mean, scales)
-        found = [self.search(*(a[part] for a in arrays), _scan)[0] for part in parts]
+        found = [
+            self.search(*(a[part] for a in arrays), scan=_scan)[0] for part in parts
+        ]
         return np.concatenate(found, 1) if found else np.zeros(value.shape, np.int32)
 
     @cached_property
@@ -187,7 +189,7 @@ class Trellis:
         return self.tables.bits(*(axis.ravel() for axis in grid)).astype(np.float32)
 
     def search(
-        self, value: Array, mean: Array, scales: Array, scan: Callable[..., Any]
+        self, value: Array, mean: Array, scales: Array, *, scan: Callable[..., Any]
     ) -> tuple[Array, Array, Array]:
         """Finds the cheapest paths of positions, in bits and squared error.
 

@@ -185,8 +185,9 @@ class Codec:
         """
         from codax.coding.rate import rate
 
-        first = next(iter(latents.values()))
-        return rate(self.model.prior, latents, _half_steps(quality, first), key)
+        steps = _half_steps(quality, next(iter(latents.values())))
+        trellis = self.coder.trellis
+        return rate(self.model.prior, latents, steps, key, trellis=trellis)
 
     # Tokens, of the codecs that have them: see `codax.face.tokens`.
 

@@ -7,7 +7,7 @@ borrow from their neighbours and from the first tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -25,9 +25,9 @@ from codax.entropy.tables import (
 from codax.entropy.trellis import TABLES, Trellis, points
 from codax.errors import ConfigError
 
-__all__ = ["ROUNDS", "STEP", "WEIGHT", "fit_trellis"]
+__all__ = ["ROUNDS", "START", "STEP", "WEIGHT", "first_tables", "fit_trellis"]
 
-STEP, WEIGHT = 12, 192
+STEP, WEIGHT, START = 12, 192, 110
 """What did best on held-out pictures; see `codax.entropy.trellis.Trellis`."""
 ROUNDS = 3
 REACH = 255
@@ -70,32 +70,33 @@ def fit_trellis(
         raise ConfigError(f"{coder.name} codes no residuals that could be quantised so")
     if not pictures:
         raise ConfigError("no pictures to count on")
-    settings: dict[str, Any] = {"step": step, "start": start, "weight": weight}
-    first = [_first(index % SCALE_COUNT, index // SCALE_COUNT, step) for index in ALL]
-    packed = Trellis.pack([_table(masses) for masses in first], **settings)
+    first = [_masses(index, step) for index in range(TABLES)]
+    halves = [_table(masses) for masses in first]
     for _ in range(rounds):
         # Counted at all the qualities that are asked for, wherever it starts.
-        coder.trellis = Trellis.load(packed | _settings(**settings | {"start": 0}))
+        packed = Trellis.pack(halves, step=step, start=0, weight=weight)
+        coder.trellis = Trellis.load(packed)
         counter = _Counter()
         for rgb in pictures:
             for quality in qualities:
                 coder.feed(rgb, quality, [counter])
-        packed = Trellis.pack(counter.tables(first), **settings)
+        halves = counter.tables(first)
+    packed = Trellis.pack(halves, step=step, start=start, weight=weight)
     coder.trellis = Trellis.load(packed)
     return packed
 
 
-ALL = range(TABLES)
+def first_tables(
+    *, start: int, step: int = STEP, weight: int = WEIGHT
+) -> dict[str, np.ndarray]:
+    """The tables before anything was counted; arguments are those of `fit_trellis`."""
+    halves = [_table(_masses(index, step)) for index in range(TABLES)]
+    return Trellis.pack(halves, step=step, start=start, weight=weight)
 
 
-def _settings(**settings: int) -> Mapping[str, np.ndarray]:
-    """The settings alone, as they are stored."""
-    found = Trellis.pack([np.zeros(1)], **settings)
-    return {path: value for path, value in found.items() if path.endswith("settings")}
-
-
-def _first(scale: int, quantiser: int, step: int) -> np.ndarray:
+def _masses(index: int, step: int) -> np.ndarray:
     """Masses of the symbols 0, 1, ... of a table before anything was counted."""
+    quantiser, scale = divmod(index, SCALE_COUNT)
     sigma = float(np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * scale))
     width = step / 16
     half = min(REACH, ceil(TAIL_SIGMAS * sigma * SHAPE[1] / (2 * width)) + 1)
