@@ -45,8 +45,8 @@ def encode(
         value = step.take(latents[step.target])[own]
         if trellis is not None and isinstance(source, ResidualSymbols):
             mean, scales = _by_channel(source, heads, shape)
-            chosen = trellis.choose(value.reshape(-1, shape[-1]).T, mean, scales)
-            symbols, index = trellis.walk(scales, lambda channel, _: chosen[channel])
+            columns = value.reshape(-1, shape[-1]).T
+            symbols, index = trellis.choose(columns, mean, scales)
             sinks[step.layer].put(symbols, index, trellis.tables)
             return trellis.kept(symbols, index, mean).T.reshape(shape)
         symbols = source.symbols(value, heads)
@@ -92,8 +92,8 @@ def decode(
         coder = coders[step.layer]
         if trellis is not None and isinstance(source, ResidualSymbols):
             mean, scales = _by_channel(source, heads, shape)
-            tables_of = trellis.tables
-            symbols, index = trellis.walk(scales, lambda _, i: coder.get(i, tables_of))
+            own_tables = trellis.tables
+            symbols, index = trellis.walk(scales, lambda i: coder.get(i, own_tables))
             return trellis.kept(symbols, index, mean).T.reshape(shape)
         index = source.index(heads, shape)
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)

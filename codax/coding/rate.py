@@ -12,7 +12,6 @@ from codax.coding.order import State, Step, Walked, layer_count, layers_at
 from codax.entropy.sources import Heads, ResidualSymbols
 from codax.entropy.training import Source
 from codax.entropy.trellis import Trellis
-from codax.entropy.units import LATENT_LIMIT
 from codax.transforms.layers import grid_mask
 
 __all__ = ["Prior", "rate"]
@@ -121,8 +120,8 @@ def _dependent(
     """Bits and kept latents of residuals [N h w k], quantised dependently."""
     channels = value.shape[-1]
     columns = [a.reshape(-1, channels).T for a in (value, *heads)]
-    _, bits, places = trellis.search(*columns, scan=jax.lax.scan)
-    bits, places = (a.T.reshape(value.shape) for a in (bits, places))
-    kept = jnp.clip(places * trellis.step + heads[0], -LATENT_LIMIT, LATENT_LIMIT)
+    found = trellis.search(*columns, scan=jax.lax.scan)
+    symbols, index = (part.T.reshape(value.shape) for part in found)
+    bits, kept = trellis.bits(symbols, index), trellis.kept(symbols, index, heads[0])
     # Straight through, as rounding is elsewhere.
     return bits, value * 16 + jax.lax.stop_gradient(kept - value * 16)

@@ -126,14 +126,14 @@ class Trellis:
         return pack_tables(NAME, halves) | {f"tables/{NAME}/settings": settings}
 
     def walk(
-        self, scales: np.ndarray, symbols_at: Callable[[int, np.ndarray], np.ndarray]
+        self, scales: np.ndarray, symbols_at: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Goes along the channels, as both an encoder and a decoder must.
+        """Goes along the channels, as a decoder must.
 
         Args:
             scales: integers[k n], the scale of each symbol, by channel and position.
-            symbols_at: gives the symbols int32[n] of a channel, by its number and its
-                tables' numbers.
+            symbols_at: gives the symbols int32[n] of the next channel, by the numbers
+                of their tables.
 
         Returns:
             Symbols int32[k n], and the numbers of their tables, uint8[k n].
@@ -143,54 +143,55 @@ class Trellis:
         state = np.zeros(scales.shape[1], np.intp)
         for channel, own in enumerate(scales):
             index[channel] = own + SCALE_COUNT * (state & 1)
-            symbols[channel] = symbols_at(channel, index[channel])
+            symbols[channel] = symbols_at(index[channel])
             state = NEXT[state, symbols[channel] & 1]
         return symbols, index
 
-    def kept(
-        self, symbols: np.ndarray, index: np.ndarray, mean: np.ndarray
-    ) -> np.ndarray:
+    def kept(self, symbols: Array, index: Array, mean: Array) -> Array:
         """What a decoder keeps: latents in sixteenths, whatever a damaged file gave.
 
         Args:
-            symbols: int32, from `walk`.
-            index: of their tables, likewise.
-            mean: integers of the same shape, in sixteenths of a latent step.
+            symbols: int32.
+            index: of their tables, integers of the same shape.
+            mean: the same shape, in sixteenths of a latent step.
         """
+        xp = array_module(symbols)
         residual = points(symbols, (index // SCALE_COUNT).astype(np.int32)) * self.step
-        return np.clip(residual + mean, -LATENT_LIMIT, LATENT_LIMIT)
-
-    def choose(
-        self, value: np.ndarray, mean: np.ndarray, scales: np.ndarray
-    ) -> np.ndarray:
-        """The symbols of the cheapest paths, int32[k n].
-
-        Args:
-            value: float32[k n], latents in steps, by channel and position.
-            mean: integers[k n], in sixteenths.
-            scales: integers[k n].
-        """
-        size = value.shape[1]
-        parts = [np.s_[:, at : at + BLOCK] for at in range(0, size, BLOCK)]
-        arrays = (value, mean, scales)
-        found = [
-            self.search(*(a[part] for a in arrays), scan=_scan)[0] for part in parts
-        ]
-        return np.concatenate(found, 1) if found else np.zeros(value.shape, np.int32)
+        return xp.clip(residual + mean, -LATENT_LIMIT, LATENT_LIMIT)
 
     @cached_property
-    def bits(self) -> np.ndarray:
+    def _bits(self) -> np.ndarray:
         """Bits of symbols by size and table, float32 in a row; 128 for each size.
 
-        It reaches as far as latents do, see `search`.
+        Sizes go as far as the latents, see `search`.
         """
         sizes = np.arange(LATENT_LIMIT // self.step + 4, dtype=np.int32)
         grid = np.meshgrid(sizes, np.arange(TABLES), indexing="ij")
         return self.tables.bits(*(axis.ravel() for axis in grid)).astype(np.float32)
 
+    def bits(self, symbols: Array, index: Array) -> Array:
+        """What symbols that were searched for cost, float32 bits.
+
+        Args:
+            symbols: int32.
+            index: of their tables, int32 of the same shape.
+        """
+        table = array_module(symbols).asarray(self._bits)
+        return table[abs(symbols) * TABLES + index]
+
+    def choose(
+        self, value: np.ndarray, mean: np.ndarray, scales: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `search` finds, for NumPy and any number of positions."""
+        parts = [np.s_[:, at : at + BLOCK] for at in range(0, value.shape[1], BLOCK)]
+        arrays = (value, mean, scales)
+        found = [self.search(*(a[part] for a in arrays), scan=_scan) for part in parts]
+        symbols, index = zip(*found, strict=True)
+        return np.concatenate(symbols, 1), np.concatenate(index, 1)
+
     def search(
         self, value: Array, mean: Array, scales: Array, *, scan: Callable[..., Any]
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array]:
         """Finds the cheapest paths of positions, in bits and squared error.
 
         Args:
@@ -200,14 +201,14 @@ class Trellis:
             scan: `jax.lax.scan`, or what does the same.
 
         Returns:
-            Symbols, int32[k n]; bits, float32[k n]; and the points, int32[k n], in
-            `step` sixteenths beside the mean.
+            Symbols and the numbers of their tables, int32[k n].
         """
         xp = array_module(value)
         # Beyond what a decoder can hold nothing is worth its bits.
         held = xp.clip(value * 16.0, -LATENT_LIMIT, LATENT_LIMIT)
         residual = (held - mean.astype(np.float32)) / np.float32(self.step)
-        symbols, bits, costs = self._branches(abs(residual), scales.astype(np.int32))
+        scales = scales.astype(np.int32)
+        symbols, costs = self._branches(abs(residual), scales)
         places = xp.arange(value.shape[1])
         origin, subset = xp.asarray(FROM), xp.asarray(SUBSET)
 
@@ -217,54 +218,46 @@ class Trellis:
             return xp.minimum(first, second), second < first
 
         def backward(state, row):
-            choice, symbols, bits = (a.reshape(-1) for a in row)
+            choice, symbols = (part.reshape(-1) for part in row)
             taken = choice[state * places.size + places].astype(np.int32)
             own = subset[state, taken]
-            at = own * places.size + places
-            return origin[state, taken], (symbols[at], bits[at], own // 2)
+            return origin[state, taken], (symbols[own * places.size + places], own // 2)
 
         start = np.full((len(NEXT), places.size), np.inf, np.float32)
         start[0] = 0.0
         cost, choices = scan(forward, xp.asarray(start), costs)
-        rows = (choices, symbols, bits)
+        rows = (choices, symbols)
         found = scan(backward, xp.argmin(cost, 0), rows, reverse=True)[1]
-        symbols, bits, quantiser = found
-        symbols = symbols * xp.where(residual < 0, -1, 1).astype(np.int32)
-        return symbols, bits, points(symbols, quantiser)
+        symbols, quantiser = (part.astype(np.int32) for part in found)
+        return xp.where(
+            residual < 0, -symbols, symbols
+        ), scales + SCALE_COUNT * quantiser
 
-    def _branches(self, size: Array, scales: Array) -> tuple[Array, Array, Array]:
+    def _branches(self, size: Array, scales: Array) -> tuple[Array, Array]:
         """The best symbol of each subset for residuals of a size, in steps.
 
         Returns:
-            Symbols int32[k 4 n], their bits and what they cost with the error,
-            float32[k 4 n]; subset `2 * quantiser + parity`.
+            Symbols int32[k 4 n], and what they cost, float32[k 4 n], bits and error;
+            subset `2 * quantiser + parity`.
         """
         xp = array_module(size)
-        table = xp.asarray(self.bits)
         price = np.float32(self.weight / 16 * (self.step / 16) ** 2)
-        branches = []
+
+        def cost(symbol, quantiser):
+            error = size - points(symbol, quantiser).astype(np.float32)
+            bits = self.bits(symbol, scales + SCALE_COUNT * quantiser)
+            return bits + price * (error * error)
+
+        symbols, costs = [], []
         for quantiser in (0, 1):
             below = xp.floor((size + quantiser) * 0.5).astype(np.int32)
-            place = scales + SCALE_COUNT * quantiser
             for parity in (0, 1):
+                # The two neighbours of this parity; that below may be -1.
                 near = below - ((below ^ parity) & 1)
-                tried = (near, near + 2) if parity else (near, near + 2, 0 * near)
-                best = None
-                for symbol in tried:
-                    bits = table[abs(symbol) * TABLES + place]
-                    error = size - points(symbol, quantiser).astype(np.float32)
-                    own = (symbol, bits, bits + price * (error * error))
-                    if best is None:
-                        best = own
-                    else:
-                        better = own[2] < best[2]
-                        pairs = zip(own, best, strict=True)
-                        best = tuple(xp.where(better, a, b) for a, b in pairs)
-                branches.append(best)
-        symbols, bits, costs = (
-            xp.stack(part, 1) for part in zip(*branches, strict=True)
-        )
-        return symbols, bits, costs
+                first, second = cost(near, quantiser), cost(near + 2, quantiser)
+                symbols.append(xp.where(second < first, near + 2, near))
+                costs.append(xp.minimum(first, second))
+        return xp.stack(symbols, 1), xp.stack(costs, 1)
 
 
 def _scan(step, carry, rows, reverse=False):
