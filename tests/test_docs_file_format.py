@@ -101,7 +101,7 @@ def test_the_pages_coder_agrees_on_impossible_streams(second):
 
 def test_the_pages_machine_is_ours(second):
     halves = [np.array([2**24 - 11, 3, 2, 1])] * 128  # Symbols -2 to 2, the escape.
-    trellis = Trellis.load(Trellis.pack(halves, step=11, start=0, weight=1))
+    trellis = Trellis.load(Trellis.pack(halves, step=11, start=0, shift=0, weight=1))
     random = np.random.default_rng(0)
     symbols = random.integers(-2, 3, (40, 1)).astype(np.int32)
     scales = random.integers(0, 64, (40, 1))

@@ -16,7 +16,9 @@ HALVES = scale_tables(0.15, 2.5) * 2
 
 
 def trellis(step=12, weight=192, halves=HALVES):
-    return Trellis.load(Trellis.pack(halves, step=step, start=0, weight=weight))
+    return Trellis.load(
+        Trellis.pack(halves, step=step, start=0, shift=0, weight=weight)
+    )
 
 
 def residuals(random, channels, positions):
@@ -129,10 +131,16 @@ def test_damaged_streams_give_latents_within_limits_or_a_format_error():
 
 def test_weights_without_it_have_none_and_wrong_ones_are_refused():
     assert Trellis.load({}) is None
-    good = {"step": 12, "start": 100, "weight": 192}
+    good = {"step": 12, "start": 100, "shift": 9, "weight": 192}
     with pytest.raises(ModelError, match="trellis of 127 tables"):
         Trellis.load(Trellis.pack(HALVES[1:], **good))
-    for wrong in ({"step": 0}, {"step": 65}, {"start": -1}, {"start": 300}):
+    for wrong in (
+        {"step": 0},
+        {"step": 65},
+        {"start": -1},
+        {"start": 192},
+        {"shift": -1},
+    ):
         with pytest.raises(ModelError, match="trellis of step"):
             Trellis.load(Trellis.pack(HALVES, **good | wrong))
     packed = Trellis.pack(HALVES, **good)
@@ -142,3 +150,14 @@ def test_weights_without_it_have_none_and_wrong_ones_are_refused():
     del packed["tables/trellis/lengths"]
     with pytest.raises(ModelError, match="tables of trellis are missing"):
         Trellis.load(packed)
+
+
+def test_networks_are_told_a_higher_quality_that_never_falls():
+    packed = Trellis.pack(HALVES, step=12, start=100, shift=15, weight=192)
+    told = Trellis.load(packed).told
+    assert [told(q) for q in (0, 99, 100, 200)] == [0, 99, 115, 200]
+    every = np.arange(201)
+    assert np.array_equal(told(every), [told(q) for q in every.tolist()])
+    assert np.all(np.diff(told(every)) >= 0)
+    last = Trellis.pack(HALVES, step=12, start=200, shift=0, weight=192)
+    assert Trellis.load(last).told(200) == 200

@@ -91,7 +91,7 @@ def rate(
         else:
             cost, kept = source.anneal(value, heads, quality, noise, temperature)
         if trellis is not None and key is None and isinstance(source, ResidualSymbols):
-            used = (quality >= trellis.start)[:, None, None, None]
+            used = (quality >= trellis.told(trellis.start))[:, None, None, None]
             found = _dependent(trellis, value, heads)
             cost, kept = (
                 jnp.where(used, *p) for p in zip(found, (cost, kept), strict=True)

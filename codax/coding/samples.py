@@ -182,6 +182,8 @@ class SampleCoder:
             What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
+        used = self.trellis if self.dependent(quality, trellis=trellis) else None
+        quality = _told(quality, used)
         prefix, shifts = b"", {}
         if self.lossless:
             cut, bands = Prefix.cut(rgb, level_count(self.order.sources))
@@ -201,7 +203,7 @@ class SampleCoder:
             self.order.extents(height, width),
             self._tables(quality),
             sinks,
-            self.trellis if self.dependent(quality, trellis=trellis) else None,
+            used,
         )
         return prefix, kept
 
@@ -232,10 +234,11 @@ class SampleCoder:
         Raises:
             FormatError: the stream is damaged.
         """
-        latents, prefix = self._decode(stream, height, width, quality, trellis, oracle)
+        used = self._trellis_of(quality, trellis)
+        latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
-        return self.runtime.synthesise(latents, height, width, quality)
+        return self.runtime.synthesise(latents, height, width, _told(quality, used))
 
     def decode_latents(
         self,
@@ -264,7 +267,8 @@ class SampleCoder:
         Raises:
             FormatError: the stream is damaged.
         """
-        return self._decode(stream, height, width, quality, trellis, oracle)[0]
+        used = self._trellis_of(quality, trellis)
+        return self._decode(stream, height, width, quality, used, oracle)[0]
 
     def _decode(
         self,
@@ -272,19 +276,13 @@ class SampleCoder:
         height: int,
         width: int,
         quality: int,
-        trellis: bool | None,
+        trellis: Trellis | None,
         oracle: bool,
     ) -> tuple[dict[str, np.ndarray], Prefix | None]:
         """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
-        if trellis is None:
-            trellis = self.dependent(quality)
-        if trellis and self.trellis is None:
-            raise FormatError(
-                f"latents are quantised dependently, but {self.name} has no tables for "
-                "that; the file is damaged"
-            )
+        told = _told(quality, trellis)
         order, prefix = self.order, None
         shapes = order.shapes(height, width)
         extents = order.extents(height, width)
@@ -305,18 +303,29 @@ class SampleCoder:
                 )
         found = interpreters.decode(
             order,
-            self.runtime.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle),
             shapes,
             extents,
-            self._tables(quality),
+            self._tables(told),
             streams,
-            self.trellis if trellis else None,
+            trellis,
         )
         latents = {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
             for name, value in found.items()
         }
         return prefix.whole(latents) if prefix else latents, prefix
+
+    def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
+        """What a stream was quantised dependently with; None where it was not."""
+        if trellis is None:
+            trellis = self.dependent(quality)
+        if trellis and self.trellis is None:
+            raise FormatError(
+                f"latents are quantised dependently, but {self.name} has no tables for "
+                "that; the file is damaged"
+            )
+        return self.trellis if trellis else None
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""
@@ -325,3 +334,8 @@ class SampleCoder:
             target: sets[anchor if len(sets) > 1 else 0]
             for target, sets in self._sets.items()
         }
+
+
+def _told(quality: int, trellis: Trellis | None) -> int:
+    """The quality that networks are told, in half steps."""
+    return quality if trellis is None else trellis.told(quality)

@@ -42,8 +42,8 @@ NEXT = np.array(((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5))
 TABLES = 2 * SCALE_COUNT
 NAME = "trellis"
 """Of the tables among the weights."""
-NEVER = 201
-"""A quality in half steps beyond all: no file has it by itself."""
+BEST = 200
+"""The highest quality, in half steps."""
 STEPS = (4, 64)
 """The least and the largest step, in sixteenths of a latent step."""
 BLOCK = 4096
@@ -74,6 +74,8 @@ class Trellis:
         tables: 128, number `64 * quantiser + scale`, symmetric.
         step: of the points, in sixteenths of a latent step.
         start: the quality in half steps from which an encoder uses it.
+        shift: by how many half steps a file's networks are told a higher quality there,
+            see `told`.
         weight: what an encoder pays for a squared error of a latent step, in sixteenths
             of a bit.
     """
@@ -81,6 +83,7 @@ class Trellis:
     tables: TableSet
     step: int
     start: int
+    shift: int
     weight: int
 
     @classmethod
@@ -94,25 +97,26 @@ class Trellis:
         if settings is None:
             return None
         parts = stored_tables(packed, NAME)
-        if settings.shape != (3,) or len(parts) != TABLES:
+        if settings.shape != (4,) or len(parts) != TABLES:
             raise ModelError(
                 f"weights: trellis of {len(parts)} tables and {settings.size} "
-                f"settings, expected {TABLES} and 3"
+                f"settings, expected {TABLES} and 4"
             )
-        step, start, weight = settings.tolist()
-        if not STEPS[0] <= step <= STEPS[1] or not 0 <= start <= NEVER:
+        step, start, shift, weight = settings.tolist()
+        reaches = 0 <= shift <= BEST - start <= BEST
+        if not STEPS[0] <= step <= STEPS[1] or not reaches:
             raise ModelError(
-                f"weights: trellis of step {step} from quality {start} half steps on; "
-                f"expected {STEPS[0]} to {STEPS[1]}, and 0 to {NEVER}"
+                f"weights: trellis of step {step}, quality {start} and {shift} half "
+                f"steps; expected {STEPS[0]} to {STEPS[1]}, and 0 to {BEST} together"
             )
         whole = [np.concatenate([half[1:-1][::-1], half]) for half in parts]
         lowest = [-(table.size // 2 - 1) for table in whole]
         tables = TableSet(whole, lowest)
-        return cls(tables=tables, step=step, start=start, weight=weight)
+        return cls(tables=tables, step=step, start=start, shift=shift, weight=weight)
 
     @staticmethod
     def pack(
-        halves: list[np.ndarray], *, step: int, start: int, weight: int
+        halves: list[np.ndarray], *, step: int, start: int, shift: int, weight: int
     ) -> dict[str, np.ndarray]:
         """What `load` reads.
 
@@ -120,10 +124,25 @@ class Trellis:
             halves: of the 128 tables, the frequencies of 0, 1, ..., and the escape's.
             step: see the class.
             start: likewise.
+            shift: likewise.
             weight: likewise.
         """
-        settings = np.array([step, start, weight], np.int32)
+        settings = np.array([step, start, shift, weight], np.int32)
         return pack_tables(NAME, halves) | {f"tables/{NAME}/settings": settings}
+
+    def told(self, quality: Any) -> Any:
+        """The quality that networks are told in a file that is quantised dependently.
+
+        The points are coarser than plain ones, which is better at more bits, so that
+        at its start this would be a step back in quality. Networks are told a higher
+        one, by `shift` at the start and by nothing at the highest.
+
+        Args:
+            quality: of the file, half steps 0..200, a number or an array.
+        """
+        above = quality - self.start
+        rest = BEST - self.start
+        return quality + (above >= 0) * (self.shift * (rest - above) // max(rest, 1))
 
     def walk(
         self, scales: np.ndarray, symbols_at: Callable[[np.ndarray], np.ndarray]

@@ -45,6 +45,7 @@ def fit_trellis(
     *,
     qualities: Sequence[int],
     start: int,
+    shift: int = 0,
     step: int = STEP,
     weight: int = WEIGHT,
     rounds: int = ROUNDS,
@@ -54,8 +55,9 @@ def fit_trellis(
     Args:
         coder: with the weights; it has the last tables afterwards.
         pictures: uint8[H W 3].
-        qualities: half steps, at which to count.
+        qualities: half steps that networks are told, at which to count.
         start: the quality in half steps from which encoders shall use it.
+        shift: see `Trellis`.
         step: of the points, in sixteenths of a latent step.
         weight: of squared errors, in sixteenths of a bit for a latent step.
         rounds: how often to count; each time with the tables counted before.
@@ -74,24 +76,24 @@ def fit_trellis(
     halves = [_table(masses) for masses in first]
     for _ in range(rounds):
         # Counted at all the qualities that are asked for, wherever it starts.
-        packed = Trellis.pack(halves, step=step, start=0, weight=weight)
+        packed = Trellis.pack(halves, step=step, start=0, shift=0, weight=weight)
         coder.trellis = Trellis.load(packed)
         counter = _Counter()
         for rgb in pictures:
             for quality in qualities:
                 coder.feed(rgb, quality, [counter])
         halves = counter.tables(first)
-    packed = Trellis.pack(halves, step=step, start=start, weight=weight)
+    packed = Trellis.pack(halves, step=step, start=start, shift=shift, weight=weight)
     coder.trellis = Trellis.load(packed)
     return packed
 
 
 def first_tables(
-    *, start: int, step: int = STEP, weight: int = WEIGHT
+    *, start: int, shift: int = 0, step: int = STEP, weight: int = WEIGHT
 ) -> dict[str, np.ndarray]:
     """The tables before anything was counted; arguments are those of `fit_trellis`."""
     halves = [_table(_masses(index, step)) for index in range(TABLES)]
-    return Trellis.pack(halves, step=step, start=start, weight=weight)
+    return Trellis.pack(halves, step=step, start=start, shift=shift, weight=weight)
 
 
 def _masses(index: int, step: int) -> np.ndarray:
