@@ -112,6 +112,17 @@ def test_a_decoder_keeps_what_the_encoder_keeps(step):
     assert np.array_equal(same, index)
 
 
+@pytest.mark.parametrize("positions", [0, 1, 4097])
+def test_any_number_of_positions_is_searched(positions):
+    found = trellis()
+    value, mean, scales = residuals(np.random.default_rng(5), 2, positions)
+    symbols, index = found.choose(value, mean, scales)
+    assert symbols.shape == index.shape == (2, positions)
+    if positions:
+        alone = found.choose(value[:, -1:], mean[:, -1:], scales[:, -1:])
+        assert np.array_equal(alone[0], symbols[:, -1:])
+
+
 def test_damaged_streams_give_latents_within_limits_or_a_format_error():
     found = trellis()
     _, mean, scales = residuals(np.random.default_rng(4), 30, 50)

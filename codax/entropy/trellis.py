@@ -202,7 +202,8 @@ class Trellis:
         self, value: np.ndarray, mean: np.ndarray, scales: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """What `search` finds, for NumPy and any number of positions."""
-        parts = [np.s_[:, at : at + BLOCK] for at in range(0, value.shape[1], BLOCK)]
+        starts = range(0, max(value.shape[1], 1), BLOCK)
+        parts = [np.s_[:, at : at + BLOCK] for at in starts]
         arrays = (value, mean, scales)
         found = [self.search(*(a[part] for a in arrays), scan=_scan) for part in parts]
         symbols, index = zip(*found, strict=True)
