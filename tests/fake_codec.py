@@ -50,12 +50,19 @@ class FakeCodec:
     def wrote(self, file):
         return (self.codec_id, self.weights_hash) == (file.codec_id, file.weights_hash)
 
+    def dependent(self, quality):
+        return False
+
     def compress(self, rgb, quality, *, refine=0):
         self.calls += 1
         step = 1 + (200 - quality) // 5
         return zlib.compress((rgb // step).tobytes())
 
-    def decompress(self, stream, height, width, quality, *, oracle=False):
+    def decompress(
+        self, stream, height, width, quality, *, trellis=False, oracle=False
+    ):
+        if trellis:
+            raise FormatError("latents are quantised dependently, but fake has none")
         step = 1 + (200 - quality) // 5
         size = height * width * 3
         decoder = zlib.decompressobj()

@@ -182,6 +182,7 @@ FREE = [
         and identity(path) not in NEED_JAX
     ),
     *(f"entropy/{name}.py" for name in ("bytes_coder", "coder", "sources", "tables")),
+    "entropy/trellis.py",
     "entropy/units.py",
 ]
 

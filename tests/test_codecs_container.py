@@ -123,8 +123,8 @@ def test_newer_versions_and_flags_are_refused():
     body[4] = 2
     with pytest.raises(UnsupportedError, match="version 2"):
         container.read(repaired(bytes(body)))
-    body[4], body[5] = 1, 5
-    with pytest.raises(UnsupportedError, match="unknown flags 0x05"):
+    body[4], body[5] = 1, 9
+    with pytest.raises(UnsupportedError, match="unknown flags 0x09"):
         container.read(repaired(bytes(body)))
 
 

@@ -69,9 +69,9 @@ def test_a_foreign_exception_and_a_hang_are_noticed(
     good = codec.coder.decompress
     monkeypatch.setattr(tool, "HANG_SECONDS", 1)
 
-    def poor(stream, height, width, quality, *, oracle=False):
+    def poor(stream, height, width, quality, **options):
         if (height, width) == (20, 31) and quality == 140:
-            return good(stream, height, width, quality)
+            return good(stream, height, width, quality, **options)
         if quality == 140:
             raise KeyError("foreign")
         while True:

@@ -39,7 +39,7 @@ def test_golden_files_decode_as_ever(folder):
         file = container.read(data)
         assert data[4] == 1
         latents = codec.coder.decode_latents(
-            file.stream, file.height, file.width, file.quality
+            file.stream, file.height, file.width, file.quality, trellis=file.trellis
         )
         assert latents_hash(latents) == facts["latents"], title
         picture = np.asarray(codec.decode(data))

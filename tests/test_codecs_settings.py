@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from settings_worker import decode_all, float_twin
-from small_codecs import packed_codec, photo, synthetic
+from small_codecs import packed_codec, photo, synthetic, with_trellis
 
 from codax.face.codec import Codec
 from codax.zoo.cards import list_cards
@@ -92,8 +92,11 @@ def root(tmp_path_factory):
 
 @cache
 def small_case(root: Path, twin: bool) -> Case:
-    """Files of a small codec: quick enough to try every setting."""
-    packed, card = packed_codec("quadtree")
+    """Files of a small codec: quick enough to try every setting.
+
+    From a quality between those of the files on its latents are quantised dependently.
+    """
+    packed, card = with_trellis(*packed_codec("quadtree"), start=100)
     weights = root / f"weights-{twin}"
     write_checkpoint(weights, packed, card)
     folder = root / f"small-{twin}"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from codax.entropy.bytes_coder import encode_bytes
+from codax.entropy.trellis import Trellis
 from codax.files import container, planes
 from codax.files.container import Tag
 
@@ -96,3 +97,22 @@ def test_the_pages_coder_agrees_on_impossible_streams(second):
         assert ours == theirs
         verdicts.add(ours[-1] == "damaged")
     assert verdicts == {True, False}
+
+
+def test_the_pages_machine_is_ours(second):
+    halves = [np.array([2**24 - 11, 3, 2, 1])] * 128  # Symbols -2 to 2, the escape.
+    trellis = Trellis.load(Trellis.pack(halves, step=11, start=0, shift=0, weight=1))
+    random = np.random.default_rng(0)
+    symbols = random.integers(-2, 3, (40, 1)).astype(np.int32)
+    scales = random.integers(0, 64, (40, 1))
+    rows = iter(symbols)
+    _, index = trellis.walk(scales, lambda _: next(rows))
+    asked, given = [], iter(symbols[:, 0].tolist())
+
+    def decode(table):
+        asked.append(table)
+        return next(given)
+
+    found = second["residuals"](scales[:, 0].tolist(), decode, 11)
+    assert asked == index[:, 0].tolist()
+    assert found == trellis.kept(symbols, index, 0 * scales)[:, 0].tolist()

@@ -39,8 +39,8 @@ class Lossless(FakeCodec):
     def compress(self, rgb, quality, *, refine=0):
         return super().compress(np.repeat(rgb, 3, 2) if rgb.shape[2] == 1 else rgb, 200)
 
-    def decompress(self, stream, height, width, quality, *, oracle=False):
-        return super().decompress(stream, height, width, 200)
+    def decompress(self, stream, height, width, quality, **options):
+        return super().decompress(stream, height, width, 200, **options)
 
 
 def text(size=(120, 90)):
@@ -374,6 +374,7 @@ HOSTILE = {
     ),
     "nothing behind the head": ({"stream": b"\0" + vp8l(120, 90)}, "is damaged"),
     "layers": ({"layered": True, "stream": b"\1\1a"}, "16 bits, layers or coded"),
+    "a trellis": ({"trellis": True}, "or a trellis; the file is damaged"),
     "coded alpha": ({"sections": {Tag.ALPHA: b"\0"}}, "layers or coded alpha"),
     "16 bits": ({"colour": container.Colour.GREY, "bit_depth": 16}, "with 16 bits"),
     "a mode": ({"sections": {Tag.MODE: b"1"}}, "mode '1' does not fit"),

@@ -5,7 +5,8 @@
 The first run is what the others are compared with. Bits are those of the smooth
 estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
 since a run with `exact=false` has a prior in float, which no file can carry. A run of
-one quality (`quality=Q`) is compared at its own PSNR. With `--drawn` the pictures are
+one quality (`quality=Q`) is compared at its own PSNR. Runs have no tables of dependent
+quantisation, so these are bits of plain latents. With `--drawn` the pictures are
 the twelve of `codax.train.drawn.held_out` instead of photographs.
 
 A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as

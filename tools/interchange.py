@@ -71,7 +71,7 @@ def decoded_hash(codec: Codec, data: bytes) -> str:
     """The hash of a file's latents as this device decodes them."""
     file = container.read(data)
     latents = codec.coder.decode_latents(
-        file.stream, file.height, file.width, file.quality
+        file.stream, file.height, file.width, file.quality, trellis=file.trellis
     )
     return latents_hash(latents)
 

@@ -1,8 +1,9 @@
 """Freezes small codecs and files of the present format version for the tests.
 
-    python tools/make_golden.py [FAMILY ...]
+    python tools/make_golden.py [FAMILY | FAMILY-trellis ...]
 
-Writes tests/golden/FAMILY/: weights with their card, three files, and golden.json with
+Writes tests/golden/FAMILY/ (with `-trellis` of weights that have dependent quantisation
+from quality 50 on): weights with their card, three files, and golden.json with
 the hashes of the latents that they must decode to for ever. It never replaces anything:
 a change that decodes these files otherwise breaks every file out there, and a new
 format version gets golden files of its own beside the old ones.
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
 from latent_hashes import latents_hash
-from small_codecs import packed_codec, photo, synthetic
+from small_codecs import packed_codec, photo, synthetic, with_trellis
 
 from codax.codecs.families import FAMILIES
 from codax.face.codec import Codec
@@ -26,6 +27,7 @@ from codax.zoo.weights import write_checkpoint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 LARGEST = 300_000
+TRELLIS = "-trellis"
 
 
 def make(name: str) -> None:
@@ -33,7 +35,10 @@ def make(name: str) -> None:
     folder = GOLDEN / name
     if folder.exists():
         sys.exit(f"{folder} exists; golden files are never made again")
-    packed, card = packed_codec(name, seed=20)
+    family = name.removesuffix(TRELLIS)
+    packed, card = packed_codec(family, seed=20)
+    if family != name:
+        packed, card = with_trellis(packed, card, start=100)
     codec = Codec(packed, card)
     write_checkpoint(folder, packed, card, codec.coder.order)
     grey = np.repeat(photo()[300:348, 200:330, 1:2], 3, 2)
@@ -51,7 +56,7 @@ def make(name: str) -> None:
         data = codec.encode(image, quality=max(low, min(quality, high)), fallback=False)
         file = container.read(data)
         latents = codec.coder.decode_latents(
-            file.stream, file.height, file.width, file.quality
+            file.stream, file.height, file.width, file.quality, trellis=file.trellis
         )
         (folder / f"{title}.codax").write_bytes(data)
         expected[title] = {

@@ -74,6 +74,8 @@ def _lines(fields: dict[str, Any]) -> list[str]:
     if fields["layers"]:
         sizes = " + ".join(str(size) for size in fields["layers"])
         rows.append(("layers", f"{len(fields['layers'])}: {sizes} B"))
+    if fields["trellis"]:
+        rows.append(("latents", "quantised dependently"))
     rows += [
         (section["name"], f"{section['bytes']} B") for section in fields["sections"]
     ]

@@ -9,6 +9,8 @@ import numpy as np
 
 from codax.coding.order import Run, State, Step, SymbolSink, Walked
 from codax.entropy.coder import SymbolDecoder, TableSet
+from codax.entropy.sources import Heads, ResidualSymbols
+from codax.entropy.trellis import Trellis
 
 __all__ = ["decode", "encode"]
 
@@ -20,6 +22,7 @@ def encode(
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
     sinks: Sequence[SymbolSink],
+    trellis: Trellis | None = None,
 ) -> dict[str, np.ndarray]:
     """Codes latents.
 
@@ -31,6 +34,7 @@ def encode(
         tables: by target.
         sinks: a sink for each layer that is coded; takes the symbols of its steps in
             turn.
+        trellis: quantise residuals dependently, with this.
 
     Returns:
         By target, what a decoder will have.
@@ -38,7 +42,14 @@ def encode(
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = order.sources[step.target]
-        symbols = source.symbols(step.take(latents[step.target])[own], heads)
+        value = step.take(latents[step.target])[own]
+        if trellis is not None and isinstance(source, ResidualSymbols):
+            mean, scales = _by_channel(source, heads, shape)
+            columns = value.reshape(-1, shape[-1]).T
+            symbols, index = trellis.choose(columns, mean, scales)
+            sinks[step.layer].put(symbols, index, trellis.tables)
+            return trellis.kept(symbols, index, mean).T.reshape(shape)
+        symbols = source.symbols(value, heads)
         index = source.index(heads, shape)
         sinks[step.layer].put(symbols.ravel(), index.ravel(), tables[step.target])
         return source.kept(symbols, heads)
@@ -54,6 +65,7 @@ def decode(
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
     streams: Sequence[bytes],
+    trellis: Trellis | None = None,
 ) -> dict[str, np.ndarray]:
     """Decodes latents; the arguments are those of `encode`.
 
@@ -65,6 +77,7 @@ def decode(
         tables: by target.
         streams: from a `SymbolEncoder` each, of the first layers; those of further
             layers stay zero.
+        trellis: residuals were quantised dependently, with this.
 
     Returns:
         By target, float32[1 h w C]: integers in the units of its source.
@@ -76,12 +89,26 @@ def decode(
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = order.sources[step.target]
-        index = source.index(heads, shape)
         coder = coders[step.layer]
+        if trellis is not None and isinstance(source, ResidualSymbols):
+            mean, scales = _by_channel(source, heads, shape)
+            own_tables = trellis.tables
+            symbols, index = trellis.walk(scales, lambda i: coder.get(i, own_tables))
+            return trellis.kept(symbols, index, mean).T.reshape(shape)
+        index = source.index(heads, shape)
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
         return source.kept(symbols, heads)
 
     return _walk(order, run, shapes, extents, code, len(streams))
+
+
+def _by_channel(
+    source: ResidualSymbols, heads: Heads, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of each symbol, integers[k n], as a trellis takes them."""
+    parts = heads[0].astype(np.int32), source.index(heads, shape)
+    mean, scales = (np.ascontiguousarray(p.reshape(-1, shape[-1]).T) for p in parts)
+    return mean, scales
 
 
 def _walk(

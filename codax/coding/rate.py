@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from codax.coding.order import State, Step, Walked, layer_count, layers_at
+from codax.entropy.sources import Heads, ResidualSymbols
 from codax.entropy.training import Source
+from codax.entropy.trellis import Trellis
 from codax.transforms.layers import grid_mask
 
 __all__ = ["Prior", "rate"]
@@ -41,6 +43,7 @@ def rate(
     exact: bool = True,
     extent: jax.Array | None = None,
     temperature: jax.Array | None = None,
+    trellis: Trellis | None = None,
 ) -> tuple[dict[str, jax.Array], State]:
     """Differentiable bits of latents, and the latents as decoded.
 
@@ -58,6 +61,8 @@ def rate(
             beyond cost nothing. None when all do.
         temperature: with a key, latents are drawn to neighbouring integers, see
             `codax.entropy.quantisers.drawn`, instead of rounded beside noise.
+        trellis: without a key, residuals are quantised dependently from its quality on,
+            as files are.
 
     Returns:
         Bits by step, each float32[N]; the decoded latents in steps.
@@ -85,6 +90,12 @@ def rate(
             cost, kept = source.train(value, heads, quality, noise)
         else:
             cost, kept = source.anneal(value, heads, quality, noise, temperature)
+        if trellis is not None and key is None and isinstance(source, ResidualSymbols):
+            used = (quality >= trellis.told(trellis.start))[:, None, None, None]
+            found = _dependent(trellis, value, heads)
+            cost, kept = (
+                jnp.where(used, *p) for p in zip(found, (cost, kept), strict=True)
+            )
         if extent is not None:
             own = jnp.ceil(extent * prior.strides[step.target])
             cost, kept = grid_mask(cost, own), grid_mask(kept, own)
@@ -101,3 +112,16 @@ def rate(
         bits[step.name] = cost.sum((1, 2, 3))
         state[step.target] = step.put(state[step.target], kept)
     return bits, {name: state[name] / sources[name].unit for name in latents}
+
+
+def _dependent(
+    trellis: Trellis, value: jax.Array, heads: Heads
+) -> tuple[jax.Array, jax.Array]:
+    """Bits and kept latents of residuals [N h w k], quantised dependently."""
+    channels = value.shape[-1]
+    columns = [a.reshape(-1, channels).T for a in (value, *heads)]
+    found = trellis.search(*columns, scan=jax.lax.scan)
+    symbols, index = (part.T.reshape(value.shape) for part in found)
+    bits, kept = trellis.bits(symbols, index), trellis.kept(symbols, index, heads[0])
+    # Straight through, as rounding is elsewhere.
+    return bits, value * 16 + jax.lax.stop_gradient(kept - value * 16)

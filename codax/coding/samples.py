@@ -15,6 +15,7 @@ from codax.coding.order import Order, Run, SymbolSink, layer_count, layers_at
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
+from codax.entropy.trellis import Trellis
 from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 
@@ -55,6 +56,7 @@ class SampleCoder:
         lossless: whether decoded samples equal what was encoded.
         layers: after how many layers its streams can be cut; 1 if they cannot.
         refines: whether its latents can be refined by gradient descent.
+        trellis: how residuals are quantised dependently; None without tables for it.
         order: the coding order.
         runtime: what evaluates the networks.
     """
@@ -86,6 +88,7 @@ class SampleCoder:
         self.order, self.runtime = order, runtime
         self.layers = layer_count(order)
         self.refines = all(source.refines for source in order.sources.values())
+        self.trellis = Trellis.load(packed)
         self._sets = {name: s.load(packed) for name, s in order.sources.items()}
 
     def wrote(self, file: Container) -> bool:
@@ -93,7 +96,18 @@ class SampleCoder:
         own = (self.codec_id, self.weights_hash)
         return own == (file.codec_id, file.weights_hash)
 
-    def compress(self, rgb: np.ndarray, quality: int, *, refine: int = 0) -> bytes:
+    def dependent(self, quality: int, *, trellis: bool = True) -> bool:
+        """Whether `compress` quantises dependently, so that the header must say so.
+
+        Args:
+            quality: half steps 0..200.
+            trellis: whether it may.
+        """
+        return trellis and self.trellis is not None and quality >= self.trellis.start
+
+    def compress(
+        self, rgb: np.ndarray, quality: int, *, refine: int = 0, trellis: bool = True
+    ) -> bytes:
         """Codes samples.
 
         Args:
@@ -101,31 +115,35 @@ class SampleCoder:
                 uint16[H W 1].
             quality: half steps 0..200.
             refine: steps of gradient descent on the latents, where `refines`.
+            trellis: quantise dependently where that is better, see `dependent`.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self._encode(rgb, quality, coders, refine=refine)
+        prefix, _ = self.feed(rgb, quality, coders, refine=refine, trellis=trellis)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
         return prefix + streams[0]
 
-    def costs(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
+    def costs(
+        self, rgb: np.ndarray, quality: int, *, trellis: bool = True
+    ) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
 
         Args:
             rgb: uint8[H W 3].
             quality: half steps 0..200.
+            trellis: as of `compress`.
 
         Returns:
             By step, bits float64[rows columns] at each position of the step's own grid:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
-        _, state = self._encode(rgb, quality, meters)
+        _, state = self.feed(rgb, quality, meters, trellis=trellis)
         extents = self.order.extents(*rgb.shape[:2])
         steps = [step for step in self.order.steps if step.coded]
         found = {}
@@ -137,23 +155,35 @@ class SampleCoder:
             where = step.positions(state, *sides)
             own = np.ones(sides, bool) if where is None else where
             found[step.name] = np.zeros(own.shape)
-            found[step.name][own] = bits.reshape(own.sum(), -1).sum(-1)
+            # Rounds are rows of one channel each; other steps list by position.
+            sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
+            found[step.name][own] = sums
         return found
 
-    def _encode(
+    def feed(
         self,
         rgb: np.ndarray,
         quality: int,
         sinks: Sequence[SymbolSink],
         *,
         refine: int = 0,
+        trellis: bool = True,
     ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
+
+        Args:
+            rgb: uint8[H W 3], or what else `compress` takes.
+            quality: half steps 0..200.
+            sinks: one for each layer.
+            refine: as of `compress`.
+            trellis: likewise.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
+        used = self.trellis if self.dependent(quality, trellis=trellis) else None
+        quality = _told(quality, used)
         prefix, shifts = b"", {}
         if self.lossless:
             cut, bands = Prefix.cut(rgb, level_count(self.order.sources))
@@ -173,6 +203,7 @@ class SampleCoder:
             self.order.extents(height, width),
             self._tables(quality),
             sinks,
+            used,
         )
         return prefix, kept
 
@@ -183,6 +214,7 @@ class SampleCoder:
         width: int,
         quality: int,
         *,
+        trellis: bool | None = None,
         oracle: bool = False,
     ) -> np.ndarray:
         """Decodes samples.
@@ -192,6 +224,8 @@ class SampleCoder:
             height: rows of the picture.
             width: columns of the picture.
             quality: half steps 0..200.
+            trellis: whether it was quantised dependently, as the file's header says;
+                None for what `compress` does by itself.
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
@@ -200,10 +234,11 @@ class SampleCoder:
         Raises:
             FormatError: the stream is damaged.
         """
-        latents, prefix = self._decode(stream, height, width, quality, oracle)
+        used = self._trellis_of(quality, trellis)
+        latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
-        return self.runtime.synthesise(latents, height, width, quality)
+        return self.runtime.synthesise(latents, height, width, _told(quality, used))
 
     def decode_latents(
         self,
@@ -212,6 +247,7 @@ class SampleCoder:
         width: int,
         quality: int,
         *,
+        trellis: bool | None = None,
         oracle: bool = False,
     ) -> dict[str, np.ndarray]:
         """The exact latents of a stream: int32, z in steps, y in sixteenths.
@@ -221,6 +257,8 @@ class SampleCoder:
             height: rows of the picture.
             width: columns of the picture.
             quality: half steps 0..200.
+            trellis: whether it was quantised dependently, as the file's header says;
+                None for what `compress` does by itself.
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
@@ -229,14 +267,22 @@ class SampleCoder:
         Raises:
             FormatError: the stream is damaged.
         """
-        return self._decode(stream, height, width, quality, oracle)[0]
+        used = self._trellis_of(quality, trellis)
+        return self._decode(stream, height, width, quality, used, oracle)[0]
 
     def _decode(
-        self, stream: bytes, height: int, width: int, quality: int, oracle: bool
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        trellis: Trellis | None,
+        oracle: bool,
     ) -> tuple[dict[str, np.ndarray], Prefix | None]:
         """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
             raise FormatError(f"quality {quality / 2:g}, expected 0 to 100")
+        told = _told(quality, trellis)
         order, prefix = self.order, None
         shapes = order.shapes(height, width)
         extents = order.extents(height, width)
@@ -257,17 +303,29 @@ class SampleCoder:
                 )
         found = interpreters.decode(
             order,
-            self.runtime.steps(height, width, quality, shifts=shifts, oracle=oracle),
+            self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle),
             shapes,
             extents,
-            self._tables(quality),
+            self._tables(told),
             streams,
+            trellis,
         )
         latents = {
             name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
             for name, value in found.items()
         }
         return prefix.whole(latents) if prefix else latents, prefix
+
+    def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
+        """What a stream was quantised dependently with; None where it was not."""
+        if trellis is None:
+            trellis = self.dependent(quality)
+        if trellis and self.trellis is None:
+            raise FormatError(
+                f"latents are quantised dependently, but {self.name} has no tables for "
+                "that; the file is damaged"
+            )
+        return self.trellis if trellis else None
 
     def _tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""
@@ -276,3 +334,8 @@ class SampleCoder:
             target: sets[anchor if len(sets) > 1 else 0]
             for target, sets in self._sets.items()
         }
+
+
+def _told(quality: int, trellis: Trellis | None) -> int:
+    """The quality that networks are told, in half steps."""
+    return quality if trellis is None else trellis.told(quality)

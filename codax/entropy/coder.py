@@ -81,16 +81,16 @@ class TableSet:
         """What the coder pays for symbols.
 
         Args:
-            symbols: integers[n].
-            index: integers[n], the table of each symbol.
+            symbols: integers of any shape.
+            index: integers of that shape, the table of each symbol.
 
         Returns:
-            float64[n], bits; those of escapes with the excess that follows.
+            float64 of that shape, bits; those of escapes with the excess that follows.
 
         Raises:
             ConfigError: as of `SymbolEncoder.put`.
         """
-        _check(index, self, symbols)
+        _check(index.ravel(), self, symbols.ravel())
         size = self.count[index]
         place = symbols - self.lowest[index]
         outside = (place < 0) | (place >= size)
@@ -153,14 +153,19 @@ class SymbolEncoder:
         """Codes one step.
 
         Args:
-            symbols: integers[n], at most 32767 beyond an end of their tables.
-            index: integers[n], the table of each symbol.
+            symbols: integers[n], at most 32767 beyond an end of their tables; of a
+                step that goes in rounds integers[k n], a row for each.
+            index: integers of that shape, the table of each symbol.
             tables: the step's tables.
 
         Raises:
             ConfigError: arrays of another kind or of different lengths, no such table,
                 or a symbol too far beyond its table.
         """
+        if symbols.ndim > 1:
+            for row, own in zip(symbols, index, strict=True):
+                self.put(row, own, tables)
+            return
         _check(index, tables, symbols)
         order, counts = _sorted(index)
         ordered = symbols[order]
@@ -207,7 +212,7 @@ class CostMeter:
     """Takes steps of symbols as a `SymbolEncoder` does, and notes what they cost.
 
     Attributes:
-        bits: for each step, float64[n], the bits of its symbols.
+        bits: for each step, the bits of its symbols, float64 of their shape.
     """
 
     def __init__(self) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "bank_tables",
     "binary_tables",
     "count_table",
+    "gaussian_cells",
     "gaussian_mixture_pmf",
     "grid_pmf",
     "grid_tables",
@@ -89,7 +90,13 @@ def _erfc(x: np.ndarray) -> np.ndarray:
 def gaussian_mixture_pmf(scale: float, weight: float, spread: float) -> np.ndarray:
     """Masses of the integers 0..half-width of one scale table (it is symmetric)."""
     half = int(min(MAX_HALF_WIDTH, np.ceil(TAIL_SIGMAS * scale * spread) + 1))
-    edges = np.arange(half + 2) - 0.5
+    return gaussian_cells(np.arange(half + 2) - 0.5, scale, weight, spread)
+
+
+def gaussian_cells(
+    edges: np.ndarray, scale: float, weight: float, spread: float
+) -> np.ndarray:
+    """Masses between edges float64[n + 1] under a scale mixture of two Gaussians."""
 
     def mass(s):
         upper = 0.5 * _erfc(edges / (s * np.sqrt(2.0)))

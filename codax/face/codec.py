@@ -158,7 +158,7 @@ class Codec:
         Returns:
             `y` float32[N H/16 W/16 M], and what else the codec has, in latent steps.
         """
-        return self.model.analysis(x, _half_steps(quality, x))
+        return self.model.analysis(x, self._told(quality, x))
 
     def synthesis(self, latents: dict[str, jax.Array], quality: Any) -> jax.Array:
         """Pictures of decoded latents.
@@ -171,7 +171,7 @@ class Codec:
             float32[N 16h 16w 3], about 0..255.
         """
         first = next(iter(latents.values()))
-        return self.model.synthesis(latents, _half_steps(quality, first))
+        return self.model.synthesis(latents, self._told(quality, first))
 
     def rate(
         self, latents: dict[str, jax.Array], quality: Any, key: jax.Array | None = None
@@ -185,8 +185,14 @@ class Codec:
         """
         from codax.coding.rate import rate
 
-        first = next(iter(latents.values()))
-        return rate(self.model.prior, latents, _half_steps(quality, first), key)
+        told = self._told(quality, next(iter(latents.values())))
+        trellis = self.coder.trellis
+        return rate(self.model.prior, latents, told, key, trellis=trellis)
+
+    def _told(self, quality: Any, batch: jax.Array) -> jax.Array:
+        """What networks are told at qualities 0..100, as files have it."""
+        steps, trellis = _half_steps(quality, batch), self.coder.trellis
+        return steps if trellis is None else trellis.told(steps)
 
     # Tokens, of the codecs that have them: see `codax.face.tokens`.
 

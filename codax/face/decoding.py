@@ -80,7 +80,12 @@ def decode_file(
     if Tag.ALPHA in file.sections:
         alpha = planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
     samples = coder.decompress(
-        file.stream, file.height, file.width, file.quality, oracle=oracle
+        file.stream,
+        file.height,
+        file.width,
+        file.quality,
+        trellis=file.trellis,
+        oracle=oracle,
     )
     if coder.lossless:
         samples = _expected_samples(file, samples)

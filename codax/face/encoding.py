@@ -140,6 +140,7 @@ def _coded(
                 quality=trial,
                 stream=streams[trial],
                 layered=coder.layers > 1,
+                trellis=coder.dependent(trial),
                 colour=Colour.GREY if picture.grey else Colour.RGB,
                 bit_depth=8 * samples.dtype.itemsize,
                 sections=sections,

@@ -126,7 +126,9 @@ def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
     """
     vocabulary(coder)
     file = read_for(coder, data)
-    latents = coder.decode_latents(file.stream, file.height, file.width, file.quality)
+    latents = coder.decode_latents(
+        file.stream, file.height, file.width, file.quality, trellis=file.trellis
+    )
     used = layers_at(file.quality, layer_count(coder.order))
     found = coder.runtime.model.tokens_of(latents["y"])
     return found[None, ..., : coder.runtime.model.token_counts()[used - 1]]

@@ -54,6 +54,7 @@ MAX_METADATA = 1 << 25
 
 _FLAG_SECTIONS = 0x01
 _FLAG_LAYERED = 0x02
+_FLAG_TRELLIS = 0x04
 _MANDATORY = 0x80
 
 
@@ -102,6 +103,7 @@ class Container:
         quality: half steps, 0..200 (quality 0..100).
         stream: the range coder's bytes; with `layered`, see `split_layers`.
         layered: whether the stream holds one for each layer, and can be cut.
+        trellis: whether residuals are quantised dependently.
         colour: whether the samples are grey or RGB.
         bit_depth: bits a sample: 8, or 16 where the samples are grey.
         sections: bytes by tag, in the order of the file.
@@ -114,6 +116,7 @@ class Container:
     quality: int
     stream: bytes
     layered: bool = False
+    trellis: bool = False
     colour: Colour = Colour.RGB
     bit_depth: int = 8
     sections: dict[int, bytes] = field(default_factory=dict)
@@ -145,6 +148,7 @@ def write(container: Container) -> bytes:
         )
     flags = _FLAG_SECTIONS if container.sections else 0
     flags |= _FLAG_LAYERED if container.layered else 0
+    flags |= _FLAG_TRELLIS if container.trellis else 0
     parts = [
         SIGNATURE,
         bytes([VERSION, flags, container.codec_id]),
@@ -208,7 +212,7 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     checksum = cursor.take(4, "checksum")
     cursor.finish()
     _check_checksum(data, checksum)
-    if flags & ~(_FLAG_SECTIONS | _FLAG_LAYERED):
+    if flags & ~(_FLAG_SECTIONS | _FLAG_LAYERED | _FLAG_TRELLIS):
         raise UnsupportedError(f"unknown flags 0x{flags:02x}; a newer codax is needed")
     if samples >> 4 not in tuple(Colour):
         raise UnsupportedError(
@@ -225,6 +229,7 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
         quality=quality,
         stream=stream,
         layered=layered,
+        trellis=bool(flags & _FLAG_TRELLIS),
         colour=Colour(samples >> 4),
         bit_depth=(samples & 15) + 1,
         sections=sections,

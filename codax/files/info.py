@@ -26,7 +26,8 @@ def read_info(
         `weights_hash`, `width`, `height`, `mode`, `colour`, `bit_depth`, `quality`
         (0..100), `bpp` (of the whole file), `bytes`, `stream_bytes`, `header_bytes`
         (all that is neither stream nor section), `layers` (their sizes in bytes; empty
-        for a file that cannot be cut) and `sections`, a list of `tag`, `name`,
+        for a file that cannot be cut), `trellis` (whether latents are quantised
+        dependently) and `sections`, a list of `tag`, `name`,
         `mandatory`, `bytes`.
 
     Raises:
@@ -63,6 +64,7 @@ def read_info(
         "stream_bytes": len(file.stream),
         "header_bytes": len(data) - len(file.stream) - section_bytes,
         "layers": [len(stream) for stream in layers],
+        "trellis": file.trellis,
         "sections": sections,
     }
 

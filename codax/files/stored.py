@@ -107,9 +107,11 @@ def decode_stored(file: Container) -> Image.Image:
         FormatError: damaged.
         UnsupportedError: a form that is not known.
     """
-    if file.bit_depth != 8 or file.layered or file.sections.get(Tag.ALPHA):
+    coded = file.layered or file.trellis or file.sections.get(Tag.ALPHA)
+    if file.bit_depth != 8 or coded:
         raise FormatError(
-            "a stored picture with 16 bits, layers or coded alpha; the file is damaged"
+            "a stored picture with 16 bits, layers or coded alpha, or a trellis; the "
+            "file is damaged"
         )
     form = file.stream[0] if file.stream else None
     if form != _WEBP:
