@@ -50,10 +50,10 @@ class FakeCodec:
     def wrote(self, file):
         return (self.codec_id, self.weights_hash) == (file.codec_id, file.weights_hash)
 
-    def dependent(self, quality):
+    def dependent(self, quality, *, trellis=True):
         return False
 
-    def compress(self, rgb, quality, *, refine=0):
+    def compress(self, rgb, quality, **effort):
         self.calls += 1
         step = 1 + (200 - quality) // 5
         return zlib.compress((rgb // step).tobytes())

@@ -85,7 +85,7 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
     Image.new("RGB", (40, 30), (90, 90, 200)).save(folder / "p2.png")
     compress = codec.coder.compress
 
-    def failing(rgb, quality, *, refine):
+    def failing(rgb, quality, **effort):
         if rgb.shape == (30, 40, 3):
             raise RuntimeError("out of luck")
         return compress(rgb, quality)
@@ -112,8 +112,8 @@ def test_a_codec_that_fails_on_one_picture_leaves_the_rest(
     [
         (["--codecs", "jpg"], "other codecs: jpeg"),
         (["--codecs", ","], "names no codec"),
-        (["--codecs", "quadtree-tiny@many"], "expected NAME@STEPS"),
-        (["--codecs", "unknown@20"], "unknown"),
+        (["--codecs", "quadtree-tiny@e10"], "expected NAME@eN"),
+        (["--codecs", "unknown@e8"], "unknown"),
         (["--codecs", "jpeg", "--qualities", "50"], "at least 4"),
         (["--codecs", "jpeg", "--qualities", "1,2,3,400"], "0..100"),
         (["--codecs", "jpeg", "--anchor", "compressai/vtn"], "did you mean"),

@@ -85,7 +85,7 @@ def test_unwritable_output_is_known_before_encoding(photo, codec, tmp_path, caps
 
 
 def test_no_partial_output(photo, codec, monkeypatch, tmp_path, capsys):
-    def fail(rgb, quality, *, refine):
+    def fail(rgb, quality, **effort):
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr(codec, "compress", fail)
@@ -99,7 +99,7 @@ def test_no_partial_output(photo, codec, monkeypatch, tmp_path, capsys):
 
 
 def test_interruption_leaves_nothing(photo, codec, monkeypatch, tmp_path):
-    def stop(rgb, quality, *, refine):
+    def stop(rgb, quality, **effort):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(codec, "compress", stop)
@@ -138,7 +138,7 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
         (["encode", "photo.png", "-q", "nan"], "'nan' is no quality"),
         (["encode", "photo.png", "-q", "5", "--target-bpp", "1"], "not allowed with"),
         (["encode", "photo.png", "--target-size", "20q"], "'20q' is no size"),
-        (["encode", "photo.png", "--refine", "none"], "'none' is not a whole number"),
+        (["encode", "photo.png", "-e", "10"], "'10' is no effort; expected 1 to 9"),
         (["encode", "photo.png", "-m", "fkae-tiny"], "did you mean fake-tiny-v1?"),
         (["encode", "photo.png", "--json", "-o", "-"], "--json and -o -"),
         (["encode", "-", "photo.png"], "stdin"),
@@ -205,13 +205,6 @@ def test_binary_to_a_terminal_is_refused(photo, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["encode", "photo.png", "-o", "-"]) == 2
     assert "terminal" in capsys.readouterr().err
-
-
-def test_a_codec_that_cannot_refine_says_so(photo, tmp_path, capsys):
-    assert main(["encode", "photo.png", "--refine", "5"]) == 1
-    error = capsys.readouterr().err
-    assert "fake-tiny-v1 has no latents that can be refined" in error
-    assert "photo.codax" not in names(tmp_path)
 
 
 def test_metadata_survives_to_png(photo, tmp_path):
@@ -312,9 +305,9 @@ def test_info_and_models(photo, capsys):
 def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys):
     good = codec.coder.compress
 
-    def slow(rgb, quality, *, refine):
+    def slow(rgb, quality, **effort):
         time.sleep(0.2)
-        return good(rgb, quality, refine=refine)
+        return good(rgb, quality, **effort)
 
     monkeypatch.setattr(codec, "compress", slow)
     monkeypatch.setattr(common, "_PATIENCE", 0.01)

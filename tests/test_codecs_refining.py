@@ -9,15 +9,21 @@ import pytest
 from PIL import Image
 from small_codecs import packed_codec, photo, small_codec, synthetic
 
+from codax.coding.effort import EFFORTS, Effort
 from codax.coding.rate import rate
 from codax.coding.refining import refine
 from codax.entropy.quantisers import drawn
-from codax.errors import ConfigError
 from codax.evaluation.candidate import learned
 from codax.evaluation.metrics import psnr
 from codax.face.codec import Codec
 
 STEPS = 50
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Effort 7 with so many steps."""
+    monkeypatch.setitem(EFFORTS, 7, Effort(refine=STEPS))
 
 
 @functools.cache
@@ -50,14 +56,14 @@ def test_drawn_values_lie_between_the_neighbours_and_freeze_at_the_nearer():
 
 
 @pytest.mark.parametrize("name", ["quadtree", "factorized"])
-def test_a_refined_file_costs_less_and_decodes_as_any_other(name):
+def test_a_refined_file_costs_less_and_decodes_as_any_other(name, short):
     codec = codec_of(name)
     rgb = photo()[100:196, 200:312]
     before = price_of_file(codec, rgb, 100)
     after = price_of_file(codec, rgb, 100, refine=STEPS)
     assert after < before
-    data = codec.encode(rgb, quality=50, refine=STEPS, fallback=False)
-    again = codec.encode(rgb, quality=50, refine=STEPS, fallback=False)
+    data = codec.encode(rgb, quality=50, effort=7, fallback=False)
+    again = codec.encode(rgb, quality=50, effort=7, fallback=False)
     assert data == again
     assert psnr(rgb, np.asarray(codec.decode(data))) > 15
     oracle = np.asarray(codec.decode(data, oracle=True))
@@ -99,24 +105,44 @@ def test_tiles_are_refined_one_by_one():
     assert after < before
 
 
-def test_codecs_of_tokens_and_without_loss_refuse():
-    codec = small_codec("fsq")
-    assert not codec.coder.refines
-    with pytest.raises(ConfigError, match="fsq-small-v1 has no latents that can be"):
-        codec.encode(Image.new("RGB", (64, 64)), refine=5)
-    assert not small_codec("wavelet-lossless").coder.refines
-    with pytest.raises(ConfigError, match="refine is -1"):
-        small_codec("quadtree").encode(Image.new("RGB", (64, 64)), refine=-1)
-    with pytest.raises(ConfigError, match="no latents that can be refined"):
-        learned(codec, refine=5)
+def test_codecs_of_tokens_and_without_loss_take_any_effort():
+    picture = Image.fromarray(photo()[:64, :64])
+    for name in ("fsq", "wavelet-lossless"):
+        codec = small_codec(name)
+        assert not codec.coder.refines
+        files = {codec.encode(picture, effort=n, fallback=False) for n in (1, 4, 9)}
+        assert len(files) == 1
 
 
-def test_the_bench_refines_under_a_name_of_its_own():
+def test_the_bench_refines_under_a_name_of_its_own(short):
     codec = codec_of("factorized")
-    candidate = learned(codec, refine=STEPS)
-    assert candidate.name == f"factorized-small-v1@{STEPS}"
+    candidate = learned(codec, effort=7)
+    assert candidate.name == "factorized-small-v1@e7"
     assert candidate.settings != learned(codec).settings
     picture = Image.fromarray(photo()[:64, :64])
     data = candidate.encode(picture, 50)
-    assert data == codec.encode(picture, quality=50, refine=STEPS, fallback=False)
+    assert data == codec.encode(picture, quality=50, effort=7, fallback=False)
     assert candidate.decode(data).size == (64, 64)
+
+
+@pytest.mark.parametrize("aim", ["target_size", "target_psnr"])
+def test_a_target_is_met_with_effort(short, aim):
+    codec = codec_of("quadtree")
+    rgb = photo()[100:196, 200:312]
+    plain = codec.encode(rgb, quality=50, fallback=False)
+    limit = {
+        "target_size": len(plain),
+        "target_psnr": psnr(rgb, np.asarray(codec.decode(plain))),
+    }[aim]
+    told = []
+    data = codec.encode(
+        rgb, **{aim: limit}, effort=7, fallback=False, progress=told.append
+    )
+    if aim == "target_size":
+        assert len(data) <= limit
+    else:
+        assert psnr(rgb, np.asarray(codec.decode(data))) >= limit
+        assert len(data) < len(plain)
+    # Bisection would refine eight files; here it goes on from the cheap search.
+    assert told[0] == 0.0
+    assert 1 <= told.count(0.0) <= 7

@@ -181,7 +181,7 @@ def test_warm_up_runs_once_for_each_size(folder, tmp_path):
         layers = 1
         refines = False
 
-        def encode(self, picture, quality=75, refine=0, fallback=True):
+        def encode(self, picture, quality=75, effort=4, fallback=True):
             calls.append((picture.size, quality))
             return png_codec().encode(picture, quality)
 

@@ -144,10 +144,10 @@ def test_a_limit_of_pixels_is_a_number(fake, limit):
         codax.decode(data, max_pixels=limit)
 
 
-@pytest.mark.parametrize("refine", ["3", None, 1.5, True, float("nan")])
-def test_refine_is_a_number_of_steps(fake, refine):
-    with pytest.raises(ConfigError, match=r"refine is .*expected a number of steps"):
-        fake.encode(synthetic(8, 8), refine=refine)
+@pytest.mark.parametrize("effort", ["3", None, 1.5, True, 0, 10, float("nan")])
+def test_effort_is_a_level(fake, effort):
+    with pytest.raises(ConfigError, match=r"effort is .*whole number of 1 to 9"):
+        fake.encode(synthetic(8, 8), effort=effort)
 
 
 def test_open_takes_a_path(fake):

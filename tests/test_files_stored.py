@@ -36,7 +36,7 @@ class Lossless(FakeCodec):
     lossless = True
     qualities = (100, 100)
 
-    def compress(self, rgb, quality, *, refine=0):
+    def compress(self, rgb, quality, **effort):
         return super().compress(np.repeat(rgb, 3, 2) if rgb.shape[2] == 1 else rgb, 200)
 
     def decompress(self, stream, height, width, quality, **options):
@@ -117,7 +117,7 @@ def test_lossless_takes_the_smaller(monkeypatch):
 def test_deep_and_converted_pictures_are_coded():
     deep = np.arange(600, dtype=np.uint16).reshape(20, 30)
     codec = Lossless()
-    codec.compress = lambda samples, quality, refine=0: samples.tobytes()
+    codec.compress = lambda samples, quality, **effort: samples.tobytes()
     assert not container.read(codec.encode(deep)).stored
     assert not container.read(FakeCodec().encode(text().convert("CMYK"))).stored
 
@@ -173,7 +173,7 @@ def test_a_psnr_is_met_without_loss_where_that_is_smaller_or_alone_reaches_it(
     assert container.read(codec.encode(text(), target_psnr=30)).stored
     assert not container.read(codec.encode(photo(), target_psnr=18)).stored
     poor = np.zeros((128, 192, 3), np.uint8)
-    monkeypatch.setattr(codec, "decompress", lambda *_: poor)
+    monkeypatch.setattr(codec, "decompress", lambda *_, **flags: poor)
     assert exact(photo(), decode_image(codec.encode(photo(), target_psnr=60)))
     with pytest.raises(UnsupportedError, match="60 dB is out of reach"):
         codec.encode(photo(), target_psnr=60, fallback=False)

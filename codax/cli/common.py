@@ -172,6 +172,7 @@ class Reporter:
         self._quiet: bool = args.quiet
         self._verbose: int = args.verbose
         self._wait_shown = threading.Event()
+        self._row = ""
 
     def _say(self, text: str) -> None:
         """Prints a line for people, in the place of a wait that is on the screen."""
@@ -208,6 +209,12 @@ class Reporter:
         if self._verbose:
             self._say(f"codax: {text}")
 
+    def progress(self, share: float) -> None:
+        """Adds to the wait on the screen what of it is done, 0 to 1."""
+        if self._wait_shown.is_set():
+            row = f"{_WIPE}{self._row} ... {share:.0%}"
+            print(row, end="\r", file=sys.stderr, flush=True)
+
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Says on a terminal, after a second, what is waited for; wipes it later."""
@@ -219,8 +226,8 @@ class Reporter:
         def show() -> None:
             self._wait_shown.set()
             # Cut to one row, since only the last row of a longer text can be wiped.
-            row = f"codax: {text}"[: shutil.get_terminal_size().columns - 5]
-            print(f"{row} ...", end="\r", file=sys.stderr, flush=True)
+            self._row = f"codax: {text}"[: shutil.get_terminal_size().columns - 10]
+            print(f"{self._row} ...", end="\r", file=sys.stderr, flush=True)
 
         timer = threading.Timer(_PATIENCE, show)
         timer.daemon = True

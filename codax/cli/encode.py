@@ -13,11 +13,11 @@ from codax.cli.common import (
     add_common,
     add_work_flags,
     load_codec_file,
-    positive_count,
     size_in_bytes,
 )
 from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
-from codax.errors import ModelError
+from codax.coding.effort import DEFAULT_EFFORT, effort_of
+from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from codax.face.codec import Codec
@@ -60,11 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--lossless", action="store_true", help="every bit of every sample comes back"
     )
     parser.add_argument(
-        "--refine",
-        type=positive_count,
-        default=0,
+        "-e",
+        "--effort",
+        type=_effort,
+        default=DEFAULT_EFFORT,
         metavar="N",
-        help="N steps of a slow search for a smaller file, such as 100",
+        help="1 (fast) to 9 (slow, smaller files); default 4, slow from 7 on",
     )
     parser.add_argument(
         "--no-fallback",
@@ -149,9 +150,10 @@ class _Encode:
                 target_size=args.target_size,
                 target_psnr=args.target_psnr,
                 lossless=args.lossless,
-                refine=args.refine,
+                effort=args.effort,
                 metadata=args.metadata,
                 fallback=args.fallback,
+                progress=self._report.progress,
             )
             out.write(data)
         seconds = time.perf_counter() - start
@@ -195,6 +197,18 @@ def _picture_suffixes() -> list[str]:
 
     endings = Image.registered_extensions()
     return [ending for ending, form in endings.items() if form in Image.OPEN]
+
+
+def _effort(text: str) -> int:
+    """Parses an effort, for argparse."""
+    try:
+        level = int(text)
+        effort_of(level)
+    except (ValueError, ConfigError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no effort; expected 1 to 9"
+        ) from None
+    return level
 
 
 def _quality(text: str) -> float:

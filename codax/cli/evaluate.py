@@ -21,6 +21,7 @@ from codax.cli.common import (
     positive_count,
 )
 from codax.cli.metric_flag import add_metrics, chosen_metrics
+from codax.coding.effort import DEFAULT_EFFORT, EFFORTS
 from codax.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ examples:
 Codes every picture of a folder into real files and compares rates and
 qualities. The report folder holds report.html, plots, and the rows; with the
 same folder an interrupted run goes on. Other codecs: jpeg, webp, avif,
-avif-ssim, jpeg2000, jxl. MODEL@N is a model with `encode --refine N`.
+avif-ssim, jpeg2000, jxl. MODEL@eN is a model with `encode -e N`.
 """
 _MIN_QUALITIES = 4
 
@@ -262,9 +263,9 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         if name in CLASSICAL:
             codecs.append(classical(name))
             continue
-        model, mark, steps = name.partition("@")
-        if mark and not (steps.isdecimal() and int(steps)):
-            raise UsageError(f"codec {name}: expected NAME@STEPS, like {model}@100")
+        model, mark, level = name.partition("@e")
+        if mark and level not in map(str, EFFORTS):
+            raise UsageError(f"codec {name}: expected NAME@eN with N of 1 to 9")
         try:
             find_card(model)  # An unknown name is told before JAX is loaded.
         except ModelError as error:
@@ -275,10 +276,10 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
         from codax.face.loading import load
 
         prepare_jax(device)
-        # Once for MODEL and MODEL@N: its networks are compiled but once, too.
+        # Once for MODEL and MODEL@eN: its networks are compiled but once, too.
         if model not in loaded:
             loaded[model] = load(model)
-        codecs.append(learned(loaded[model], refine=int(steps or 0)))
+        codecs.append(learned(loaded[model], effort=int(level or DEFAULT_EFFORT)))
     return codecs
 
 

@@ -14,6 +14,8 @@ Source: Yang, Bamler and Mandt 2020, "Improving inference for neural image compr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from math import ceil, cos, pi
 
 import jax
@@ -42,6 +44,7 @@ def refine(
     latents: dict[str, np.ndarray],
     quality: int,
     steps: int,
+    progress: Callable[[float], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Refines the latents of a picture, tile by tile.
 
@@ -51,6 +54,7 @@ def refine(
         latents: by target, float32[1 h w C] in steps, on padded grids.
         quality: half steps 0..200.
         steps: of gradient descent, 1 or more.
+        progress: is told, from 0 to 1, what is done.
 
     Returns:
         Latents of the same shapes. Those of a tile stay as they were if a file of the
@@ -60,7 +64,8 @@ def refine(
     grid = extent(*rgb.shape[:2])
     model = networks.model
     looks = max(model.synthesis_halo, *(step.halo for step in model.prior.steps))
-    for row, column in tiles(grid, 4 * ceil(looks / 4), networks.buckets):
+    every = list(tiles(grid, 4 * ceil(looks / 4), networks.buckets))
+    for number, (row, column) in enumerate(every):
         parts = {
             name: window(value, row, column, networks.order.strides[name])
             for name, value in found.items()
@@ -74,7 +79,8 @@ def refine(
         }
         q = np.array([quality], np.int32)
         args = (x, q, inside(row, column, grid), pixels)
-        refined = _refine_tile(networks, parts, moves, steps, args)
+        done = partial(_report, progress, number, len(every))
+        refined = _refine_tile(networks, parts, moves, steps, args, done)
         for name, value in refined.items():
             keep(found[name], value, row, column, networks.order.strides[name])
     return found
@@ -90,13 +96,24 @@ def _core(row: Span, column: Span) -> np.ndarray:
     return np.outer(*sides).astype(np.float32)
 
 
-def _refine_tile(networks, latents, moves, steps: int, args) -> dict[str, np.ndarray]:
+def _report(
+    progress: Callable[[float], None] | None, tile: int, tiles: int, done: float
+) -> None:
+    """Says what is done of all tiles, when so much of one is."""
+    if progress is not None:
+        progress((tile + done) / tiles)
+
+
+def _refine_tile(
+    networks, latents, moves, steps: int, args, report: Callable[[float], None]
+) -> dict[str, np.ndarray]:
     """The better of a tile's latents and of what gradient descent makes of them."""
     price = networks.compiled("price", _price)
     move = networks.compiled("move", _move)
     refined, state = latents, ADAM.init(latents)
     for number in range(steps):
         done = number / steps
+        report(done)
         speed = RATE * (0.55 + 0.45 * cos(pi * done))
         temperature = WARM * (COLD / WARM) ** done
         schedule = np.array([number, speed, temperature], np.float32)

@@ -5,7 +5,7 @@ What evaluates networks is a *runtime*, such as `codax.coding.running.Networks`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,10 @@ from codax.entropy.trellis import Trellis
 from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 
-__all__ = ["Runtime", "SampleCoder"]
+__all__ = ["Progress", "Runtime", "SampleCoder"]
+
+Progress = Callable[[float], None]
+"""Is told, from 0 to 1, what of a slow search is done."""
 
 
 class Runtime(Protocol):
@@ -106,7 +109,13 @@ class SampleCoder:
         return trellis and self.trellis is not None and quality >= self.trellis.start
 
     def compress(
-        self, rgb: np.ndarray, quality: int, *, refine: int = 0, trellis: bool = True
+        self,
+        rgb: np.ndarray,
+        quality: int,
+        *,
+        refine: int = 0,
+        trellis: bool = True,
+        progress: Progress | None = None,
     ) -> bytes:
         """Codes samples.
 
@@ -116,13 +125,16 @@ class SampleCoder:
             quality: half steps 0..200.
             refine: steps of gradient descent on the latents, where `refines`.
             trellis: quantise dependently where that is better, see `dependent`.
+            progress: of the refinement.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self.feed(rgb, quality, coders, refine=refine, trellis=trellis)
+        prefix, _ = self.feed(
+            rgb, quality, coders, refine=refine, trellis=trellis, progress=progress
+        )
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -168,6 +180,7 @@ class SampleCoder:
         *,
         refine: int = 0,
         trellis: bool = True,
+        progress: Progress | None = None,
     ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
@@ -177,6 +190,7 @@ class SampleCoder:
             sinks: one for each layer.
             refine: as of `compress`.
             trellis: likewise.
+            progress: likewise.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
@@ -195,7 +209,7 @@ class SampleCoder:
                 # Imported late: it takes JAX, and optax takes half a second.
                 from codax.coding.refining import refine as refined
 
-                latents = refined(self.runtime, rgb, latents, quality, refine)
+                latents = refined(self.runtime, rgb, latents, quality, refine, progress)
         kept = interpreters.encode(
             self.order,
             self.runtime.steps(height, width, quality, shifts=shifts),

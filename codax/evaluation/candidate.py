@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from PIL import Image
 
 from codax import __version__
+from codax.coding.effort import DEFAULT_EFFORT, effort_of
 from codax.coding.samples import SampleCoder
-from codax.face.encoding import check_refine
 from codax.files.container import quality_of_layers
 
 __all__ = ["LEARNED_QUALITIES", "FileCodec", "learned"]
@@ -62,7 +62,7 @@ class LearnedCodec(Protocol):
         /,
         *,
         quality: float = 75,
-        refine: int = 0,
+        effort: int = DEFAULT_EFFORT,
         fallback: bool = True,
     ) -> bytes:
         """The bytes of a .codax file."""
@@ -73,36 +73,37 @@ class LearnedCodec(Protocol):
         ...
 
 
-def learned(codec: LearnedCodec, *, refine: int = 0) -> FileCodec:
+def learned(codec: LearnedCodec, *, effort: int = DEFAULT_EFFORT) -> FileCodec:
     """A codec of `codax.load` for the bench.
 
     Args:
         codec: what of it is needed.
-        refine: steps of gradient descent on the latents of each file; then the codec
-            is called `NAME@STEPS`.
+        effort: of the encoder, 1 to 9; with another than the default the codec is
+            called `NAME@eN`.
 
     Returns:
         The same codec, without the stored form, at those qualities of the headline rule
         that it supports; one whose quality picks layers at a quality for each.
 
     Raises:
-        ConfigError: the codec's latents cannot be refined.
+        ConfigError: no such effort.
     """
-    check_refine(codec.coder, refine)
+    effort_of(effort)
     low, high = codec.coder.qualities
     supported = tuple(q for q in LEARNED_QUALITIES if low <= q <= high)
     if codec.coder.layers > 1:
         every = range(1, codec.coder.layers + 1)
         supported = tuple(quality_of_layers(n, codec.coder.layers) / 2 for n in every)
     settings = {"codax": __version__, "weights": codec.coder.weights_hash.hex()}
-    if refine:
-        settings["refine"] = str(refine)
+    other = effort != DEFAULT_EFFORT
+    if other:
+        settings["effort"] = str(effort)
     return FileCodec(
-        name=f"{codec.name}@{refine}" if refine else codec.name,
+        name=f"{codec.name}@e{effort}" if other else codec.name,
         settings=settings,
         qualities=supported or (float(high),),
         encode=lambda picture, quality: codec.encode(
-            picture, quality=quality, refine=refine, fallback=False
+            picture, quality=quality, effort=effort, fallback=False
         ),
         decode=lambda data: codec.decode(data).convert("RGB"),
         step=0.5,

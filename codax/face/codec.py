@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from codax.coding.samples import SampleCoder
+from codax.coding.effort import DEFAULT_EFFORT
+from codax.coding.samples import Progress, SampleCoder
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
@@ -86,9 +87,10 @@ class Codec:
         target_size: int | None = None,
         target_psnr: float | None = None,
         lossless: bool = False,
-        refine: int = 0,
+        effort: int = DEFAULT_EFFORT,
         metadata: str = "all",
         fallback: bool = True,
+        progress: Progress | None = None,
     ) -> bytes:
         """Encodes a picture to the bytes of a file.
 
@@ -101,10 +103,13 @@ class Codec:
             target_size: its bytes, at most.
             target_psnr: dB, at least.
             lossless: refuse what does not come back to the last bit.
-            refine: steps of a slow search for a smaller file.
+            effort: how long to look for a smaller file, 1 to 9: 1 rounds, up to 6 a
+                path is searched (where the weights have tables for it), 7, 8 and 9
+                refine latents by about 30, 100 and 300 steps of gradient descent.
             metadata: `all` to keep, `icc` the profile only, or `none`.
             fallback: False always gives a file of this codec, even where lossless WebP
                 is smaller.
+            progress: is told, from 0 to 1, what of a slow search is done.
 
         Returns:
             A `.codax` file.
@@ -122,9 +127,10 @@ class Codec:
             target_size=target_size,
             target_psnr=target_psnr,
             lossless=lossless,
-            refine=refine,
+            effort=effort,
             metadata=metadata,
             fallback=fallback,
+            progress=progress,
         )
 
     def decode(

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 
 import numpy as np
 from PIL import Image
 
-from codax.coding.samples import SampleCoder
+from codax.coding.effort import DEFAULT_EFFORT, Effort, effort_of
+from codax.coding.samples import Progress, SampleCoder
 from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
 from codax.files.container import MAX_METADATA, Colour, Container, Tag
 from codax.files.pictures import Picture
 from codax.files.stored import encode_stored
 
-__all__ = ["check_refine", "encode_image", "half_steps"]
+__all__ = ["encode_image", "half_steps"]
 
 METADATA = ("all", "icc", "none")
+Search = Callable[["_Files", int | None], int]
 
 
 def encode_image(
@@ -30,9 +33,10 @@ def encode_image(
     target_size: int | None = None,
     target_psnr: float | None = None,
     lossless: bool = False,
-    refine: int = 0,
+    effort: int = DEFAULT_EFFORT,
     metadata: str = "all",
     fallback: bool = True,
+    progress: Progress | None = None,
 ) -> bytes:
     """Encodes a picture to the bytes of a file.
 
@@ -40,7 +44,7 @@ def encode_image(
     or alone reaches a PSNR, the file is of that: see `codax.files.stored`.
 
     The targets are searched by bisection over the 201 half steps of quality, on real
-    files (at most nine). A target of size or bpp is never exceeded; a target of PSNR is
+    files. A target of size or bpp is never exceeded; a target of PSNR is
     never missed. A target that no quality reaches is an error.
 
     Args:
@@ -53,11 +57,12 @@ def encode_image(
         target_size: bytes of the whole file, at most.
         target_psnr: dB over the decoded 8-bit samples, at least.
         lossless: refuse what does not come back to the last bit.
-        refine: steps of gradient descent on the latents of each file that is tried:
-            smaller files at equal PSNR for more of the encoder's time.
+        effort: how long to look for a smaller file at equal PSNR, 1 to 9, see
+            `codax.coding.effort`. Targets are searched with less of it first.
         metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
             orientation is kept always, since the picture lies wrong without it.
         fallback: False always gives a file of the coder's.
+        progress: is told, from 0 to 1, what of a slow search is done.
 
     Returns:
         The bytes of the file.
@@ -73,7 +78,7 @@ def encode_image(
         raise ConfigError(
             f"{coder.name} has no lossless path; `codax models` names codecs that have"
         )
-    check_refine(coder, refine)
+    does = effort_of(effort)
     if metadata not in METADATA:
         raise ConfigError(
             f"metadata is {metadata!r}; expected one of {', '.join(METADATA)}"
@@ -100,7 +105,13 @@ def encode_image(
         return encode_stored(picture, sections, limit=limit, thorough=coder.lossless)
 
     def coded() -> bytes:
-        return _coded(coder, picture, sections, at, limit or 0, target_psnr, refine)
+        files = _Files(coder, picture, sections, does, progress)
+        low, high = (2 * quality for quality in coder.qualities)
+        if at is not None:
+            return files.at(at)
+        if target_psnr is not None:
+            return files.meeting(partial(_lowest_reaching, coder, target_psnr), high)
+        return files.meeting(partial(_highest_within, coder, limit or 0), low)
 
     if limit is not None:
         return stored_within(limit) or coded()
@@ -114,69 +125,89 @@ def encode_image(
     return stored_within(len(data)) or data
 
 
-def _coded(
-    coder: SampleCoder,
-    picture: Picture,
-    sections: dict[int, bytes],
-    at: int | None,
-    limit: int,
-    target_psnr: float | None,
-    refine: int,
-) -> bytes:
-    """The file of the coder at a quality, or at that which meets one of the targets."""
-    samples = picture.samples if coder.lossless else picture.rgb
-    height, width = samples.shape[:2]
-    streams: dict[int, bytes] = {}
+class _Files:
+    """The files of one picture by quality, each made once."""
 
-    def file_at(trial: int) -> bytes:
-        if trial not in streams:
-            streams[trial] = coder.compress(samples, trial, refine=refine)
+    def __init__(
+        self,
+        coder: SampleCoder,
+        picture: Picture,
+        sections: dict[int, bytes],
+        effort: Effort,
+        progress: Progress | None,
+    ):
+        if not coder.refines:
+            effort = effort.searching
+        self._coder, self._picture, self._sections = coder, picture, sections
+        self._effort, self._progress = effort, progress
+        self._samples = picture.samples if coder.lossless else picture.rgb
+        self._streams: dict[int, bytes] = {}
+
+    def at(self, quality: int) -> bytes:
+        """The file of a quality in half steps."""
+        coder, trellis = self._coder, self._effort.trellis
+        height, width = self._samples.shape[:2]
         return container.write(
             Container(
                 codec_id=coder.codec_id,
                 weights_hash=coder.weights_hash,
                 width=width,
                 height=height,
-                quality=trial,
-                stream=streams[trial],
+                quality=quality,
+                stream=self._stream(quality),
                 layered=coder.layers > 1,
-                trellis=coder.dependent(trial),
-                colour=Colour.GREY if picture.grey else Colour.RGB,
-                bit_depth=8 * samples.dtype.itemsize,
-                sections=sections,
+                trellis=coder.dependent(quality, trellis=trellis),
+                colour=Colour.GREY if self._picture.grey else Colour.RGB,
+                bit_depth=8 * self._samples.dtype.itemsize,
+                sections=self._sections,
             )
         )
 
-    def psnr_at(trial: int) -> float:
-        file_at(trial)
-        if coder.lossless:
+    def meeting(self, search: Search, unmet: int) -> bytes:
+        """The file of the quality that a search finds, with cheap files first.
+
+        Args:
+            search: finds the quality among files, near one or from nothing.
+            unmet: where to look if no cheap file meets the target; more effort may.
+        """
+        near = None
+        if self._effort != self._effort.searching:
+            parts = self._coder, self._picture, self._sections
+            try:
+                near = search(_Files(*parts, self._effort.searching, None), None)
+            except UnsupportedError:
+                near = unmet
+        return self.at(search(self, near))
+
+    def _stream(self, quality: int) -> bytes:
+        if quality not in self._streams:
+            self._streams[quality] = self._coder.compress(
+                self._samples,
+                quality,
+                refine=self._effort.refine,
+                trellis=self._effort.trellis,
+                progress=self._progress,
+            )
+        return self._streams[quality]
+
+    def psnr(self, quality: int) -> float:
+        """PSNR of the samples, in dB; of the luma where the picture is grey."""
+        if self._coder.lossless:
             return math.inf
-        decoded = coder.decompress(streams[trial], height, width, trial)
-        return _psnr(picture, decoded)
-
-    if at is not None:
-        return file_at(at)
-    if target_psnr is not None:
-        return file_at(_lowest_reaching(coder, psnr_at, target_psnr))
-    return file_at(_highest_within(coder, lambda trial: len(file_at(trial)), limit))
-
-
-def check_refine(coder: SampleCoder, refine: int) -> None:
-    """Checks steps of refining.
-
-    Args:
-        coder: what codes the samples.
-        refine: how many.
-
-    Raises:
-        ConfigError: the codec has nothing to refine, or less than no steps.
-    """
-    if not isinstance(refine, int) or isinstance(refine, bool):
-        raise ConfigError(f"refine is {refine!r}; expected a number of steps")
-    if refine and not coder.refines:
-        raise ConfigError(f"{coder.name} has no latents that can be refined")
-    if refine < 0:
-        raise ConfigError(f"refine is {refine}; expected a number of steps, 0 or more")
+        reference = self._picture.rgb
+        height, width = reference.shape[:2]
+        decoded = self._coder.decompress(
+            self._stream(quality),
+            height,
+            width,
+            quality,
+            trellis=self._coder.dependent(quality, trellis=self._effort.trellis),
+        )
+        if self._picture.grey:
+            decoded = np.asarray(Image.fromarray(decoded).convert("L"))
+            reference = reference[..., 0]
+        error = float(np.mean((reference.astype(np.float32) - decoded) ** 2))
+        return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def half_steps(coder: SampleCoder, quality: float) -> int:
@@ -238,57 +269,62 @@ def _is_number(value: object) -> bool:
 
 
 def _highest_within(
-    coder: SampleCoder, size_at: Callable[[int], int], limit: int
+    coder: SampleCoder, limit: int, files: _Files, near: int | None
 ) -> int:
     """Finds the highest quality, in half steps, whose file is within the limit."""
     low, high = (2 * quality for quality in coder.qualities)
-    smallest = size_at(low)
-    if smallest > limit:
+    found = _highest(lambda trial: len(files.at(trial)) <= limit, low, high, near)
+    if found < low:
         raise UnsupportedError(
             f"a target of {limit} bytes is out of reach: quality {low / 2:g} takes "
-            f"{smallest}; raise the target"
+            f"{len(files.at(low))}; raise the target"
         )
-    if size_at(high) <= limit:
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if size_at(middle) <= limit:
-            low = middle
-        else:
-            high = middle
-    return low
+    return found
 
 
 def _lowest_reaching(
-    coder: SampleCoder, psnr_at: Callable[[int], float], target: float
+    coder: SampleCoder, target: float, files: _Files, near: int | None
 ) -> int:
     """Finds the lowest quality, in half steps, whose PSNR reaches the target."""
     low, high = (2 * quality for quality in coder.qualities)
-    best = psnr_at(high)
-    if best < target:
+    before = None if near is None else near - 1
+    found = 1 + _highest(lambda trial: files.psnr(trial) < target, low, high, before)
+    if found > high:
         raise UnsupportedError(
             f"a target of {target:g} dB is out of reach: quality {high / 2:g} gives "
-            f"{best:.2f}; lower the target"
+            f"{files.psnr(high):.2f}; lower the target"
         )
-    if psnr_at(low) >= target:
-        return low
-    while high - low > 1:
-        middle = (low + high) // 2
-        if psnr_at(middle) >= target:
-            high = middle
+    return found
+
+
+def _highest(
+    holds: Callable[[int], bool], low: int, high: int, near: int | None
+) -> int:
+    """The highest number that holds, where all below it do; low - 1 if none does.
+
+    Args:
+        holds: whether a number does.
+        low: the lowest number.
+        high: the highest.
+        near: where to look first, in steps that double; None for bisection.
+    """
+    at, step = ((low + high) // 2, high) if near is None else (near, 1)
+    at = min(max(at, low), high)
+    known, fails = low - 1, high + 1
+    while True:
+        if holds(at):
+            known = at
         else:
-            low = middle
-    return high
-
-
-def _psnr(picture: Picture, decoded: np.ndarray) -> float:
-    """Returns the PSNR of the samples, in dB; of the luma where the picture is grey."""
-    reference = picture.rgb
-    if picture.grey:
-        decoded = np.asarray(Image.fromarray(decoded).convert("L"))
-        reference = reference[..., 0]
-    error = float(np.mean((reference.astype(np.float32) - decoded) ** 2))
-    return 10 * math.log10(255**2 / error) if error else math.inf
+            fails = at
+        if fails - known <= 1:
+            return known
+        if fails > high:
+            at = min(known + step, (known + fails) // 2 if near is None else high)
+        elif known < low:
+            at = max(fails - step, (known + fails) // 2 if near is None else low)
+        else:
+            at = (known + fails) // 2
+        step *= 2
 
 
 def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:

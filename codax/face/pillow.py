@@ -34,7 +34,7 @@ __all__ = ["CodaxImageFile"]
 
 _FORMAT = "CODAX"
 _AIMS = ("quality", "target_bpp", "target_size", "target_psnr", "lossless")
-_OPTIONS = (*_AIMS, "refine", "metadata", "fallback")
+_OPTIONS = (*_AIMS, "effort", "metadata", "fallback")
 _METADATA = ("exif", "icc_profile", "xmp")
 
 

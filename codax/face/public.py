@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from codax.coding.effort import DEFAULT_EFFORT
 from codax.errors import CodaxError, ConfigError, FormatError
 from codax.face.loading import decode_image, shared
 from codax.face.pillow import CodaxImageFile
@@ -27,7 +28,7 @@ def encode(
     target_size: int | None = None,
     target_psnr: float | None = None,
     lossless: bool = False,
-    refine: int = 0,
+    effort: int = DEFAULT_EFFORT,
     metadata: str = "all",
     fallback: bool = True,
 ) -> bytes:
@@ -42,7 +43,7 @@ def encode(
         target_size: bytes.
         target_psnr: dB.
         lossless: every bit of every sample comes back.
-        refine: steps.
+        effort: 1 to 9.
         metadata: `all`, `icc` or `none`.
         fallback: whether the stored form may be taken.
 
@@ -71,7 +72,7 @@ def encode(
         target_size=target_size,
         target_psnr=target_psnr,
         lossless=lossless,
-        refine=refine,
+        effort=effort,
         metadata=metadata,
         fallback=fallback,
     )

@@ -1,0 +1,55 @@
+"""Effort: how long an encoder looks for a smaller file of the same quality. No JAX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from codax.errors import ConfigError
+
+__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "effort_of"]
+
+DEFAULT_EFFORT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What an encoder does; where weights or latents do not bear it, nothing.
+
+    Attributes:
+        trellis: quantise dependently, where the weights have tables for it
+            (`codax.entropy.trellis`); else latents are rounded one by one.
+        refine: steps of gradient descent on the latents (`codax.coding.refining`).
+    """
+
+    trellis: bool = True
+    refine: int = 0
+
+    @property
+    def searching(self) -> Effort:
+        """What a search for a quality does, before the last files of it."""
+        return Effort(trellis=self.trellis)
+
+
+EFFORTS = {
+    1: Effort(trellis=False),
+    **dict.fromkeys(range(2, 7), Effort()),
+    7: Effort(refine=30),
+    8: Effort(refine=100),
+    9: Effort(refine=300),
+}
+"""By level. 2 and 3 are kept for cheaper searches, 5 and 6 for dearer ones."""
+
+
+def effort_of(level: Any) -> Effort:
+    """What a level of effort does.
+
+    Args:
+        level: 1 to 9.
+
+    Raises:
+        ConfigError: no such level.
+    """
+    if isinstance(level, bool) or not isinstance(level, int) or level not in EFFORTS:
+        raise ConfigError(f"effort is {level!r}; expected a whole number of 1 to 9")
+    return EFFORTS[level]
