@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,24 +204,26 @@ def _check_types(config: TrainConfig) -> None:
     """Refuses values of another type than their field's; whole numbers are floats."""
     for name, kind in typing.get_type_hints(TrainConfig).items():
         value = getattr(config, name)
-        if kind is Any:
-            continue
-        if typing.get_origin(kind) is tuple:
-            part = typing.get_args(kind)[0]
-            fits = isinstance(value, tuple) and all(_is_a(v, part) for v in value)
-            words = f"a tuple of {part.__name__}"
-        else:
-            fits, words = _is_a(value, kind), kind.__name__
-        if not fits:
+        if not _is_a(value, kind):
+            plain = isinstance(kind, type) and not typing.get_origin(kind)
             raise ConfigError(
-                f"{name}: got {value!r}, a {type(value).__name__}; expected {words}"
+                f"{name}: got {value!r}, a {type(value).__name__}; expected "
+                f"{kind.__name__ if plain else kind}"
             )
 
 
-def _is_a(value: Any, kind: type) -> bool:
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a class, of one of a union, or a tuple of such."""
+    if kind is Any:
+        return True
+    if isinstance(kind, types.UnionType):
+        return any(_is_a(value, part) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:  # of parts that are all alike
+        part = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(_is_a(v, part) for v in value)
     if isinstance(value, bool):  # which Python counts among the integers
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    return isinstance(value, int | float if kind is float else kind)
 
 
 def read_run(run: Path) -> TrainConfig:
