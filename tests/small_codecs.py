@@ -190,7 +190,7 @@ def packed_codec(name: str, seed: int = 0):
 
 def with_trellis(packed, card, start: int):
     """The same with first tables of dependent quantisation, from a quality on."""
-    tables = first_tables(start=start, shift=12)
+    tables = first_tables(start=start)
     packed = packed | tables
     return packed, card | {"weights_hash": weights_hash(packed).hex()}
 

@@ -21,7 +21,7 @@ from codax.face.codec import Codec
 from codax.train.data import find_pictures, split
 from codax.train.export import check_estimate
 from codax.train.folders import centre_crops
-from codax.train.trellis import START, STEP, WEIGHT, fit_trellis
+from codax.train.trellis import SHIFT, START, STEP, WEIGHT, fit_trellis
 from codax.zoo.cards import find_card
 from codax.zoo.weights import (
     of_networks,
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--version", type=int, help="N of the new name")
     parser.add_argument("--pictures", type=int, default=24, help="to count (24)")
     parser.add_argument("--start", type=float, default=START / 2, help="quality")
+    parser.add_argument("--shift", type=int, default=SHIFT, help="half steps")
     parser.add_argument("--step", type=int, default=STEP, help="sixteenths of a latent")
     parser.add_argument(
         "--weight", type=int, default=WEIGHT, help="sixteenths of a bit"
@@ -65,12 +66,13 @@ def _add(given: argparse.Namespace) -> None:
     coder = Codec(packed, fields).coder
     rest, held_out = split(find_pictures(given.folders), HELD_OUT)
     pictures = centre_crops(rest[:: max(1, len(rest) // given.pictures)], 999, SIDE)
-    low, high = round(2 * given.start), 2 * coder.qualities[1]
+    start, high = round(2 * given.start), 2 * coder.qualities[1]
     packed |= fit_trellis(
         coder,
         pictures[: given.pictures],
-        qualities=np.linspace(low, high, COUNTED).round().astype(int).tolist(),
-        start=low,
+        qualities=np.linspace(start + given.shift, high, COUNTED).astype(int).tolist(),
+        start=start,
+        shift=given.shift,
         step=given.step,
         weight=given.weight,
     )

@@ -25,10 +25,10 @@ from codax.entropy.tables import (
 from codax.entropy.trellis import TABLES, Trellis, points
 from codax.errors import ConfigError
 
-__all__ = ["ROUNDS", "START", "STEP", "WEIGHT", "first_tables", "fit_trellis"]
+__all__ = ["ROUNDS", "SHIFT", "START", "STEP", "WEIGHT", "first_tables", "fit_trellis"]
 
-STEP, WEIGHT, START = 12, 192, 110
-"""What did best on held-out pictures; see `codax.entropy.trellis.Trellis`."""
+STEP, WEIGHT, START, SHIFT = 12, 288, 92, 11
+"""What did best on held-out pictures, see docs/training.md; of `Trellis`."""
 ROUNDS = 3
 REACH = 255
 """Largest symbol of a table; what lies beyond is an escape."""
@@ -45,7 +45,7 @@ def fit_trellis(
     *,
     qualities: Sequence[int],
     start: int,
-    shift: int = 0,
+    shift: int = SHIFT,
     step: int = STEP,
     weight: int = WEIGHT,
     rounds: int = ROUNDS,
@@ -89,7 +89,7 @@ def fit_trellis(
 
 
 def first_tables(
-    *, start: int, shift: int = 0, step: int = STEP, weight: int = WEIGHT
+    *, start: int, shift: int = SHIFT, step: int = STEP, weight: int = WEIGHT
 ) -> dict[str, np.ndarray]:
     """The tables before anything was counted; arguments are those of `fit_trellis`."""
     halves = [_table(_masses(index, step)) for index in range(TABLES)]
