@@ -17,7 +17,7 @@ from PIL import Image
 from codax.codecs.families import FAMILIES
 from codax.face.building import pack_model
 from codax.face.codec import Codec
-from codax.train.trellis import first_tables
+from codax.train.counting import first_tables
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.cell_types import Fitted
 from codax.transforms.fronts import octaves

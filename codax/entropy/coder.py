@@ -41,7 +41,7 @@ class TableSet:
         """Checks the tables and makes the coder's models."""
         self.lowest = np.asarray(lowest, np.int32)
         self.count = np.asarray([f.size - 1 for f in frequencies], np.int32)
-        self._frequencies = frequencies
+        self.frequencies = frequencies
         self._models = []
         for number, f in enumerate(frequencies):
             if f.size < 2 or f.min() < 1 or int(f.sum()) != TABLE_TOTAL:
@@ -75,7 +75,7 @@ class TableSet:
         # A table's frequencies end with the escape's.
         start = np.cumsum(self.count + 1) - (self.count + 1)
         coded = start[index] + np.where(outside, size, place)
-        share = np.concatenate(self._frequencies)[coded] / TABLE_TOTAL
+        share = np.concatenate(self.frequencies)[coded] / TABLE_TOTAL
         value = np.where(place < 0, -place, place - size + 1)[outside]
         bits = -np.log2(share)
         bits[outside] += 1 + np.log2(EXCESS_BITS) + np.floor(np.log2(value))
