@@ -17,7 +17,7 @@ from PIL import Image
 from codax.codecs.families import FAMILIES
 from codax.face.building import pack_model
 from codax.face.codec import Codec
-from codax.train.trellis import first_tables
+from codax.train.counting import first_tables
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.cell_types import Fitted
 from codax.transforms.fronts import octaves
@@ -190,7 +190,7 @@ def packed_codec(name: str, seed: int = 0):
 
 def with_trellis(packed, card, start: int):
     """The same with first tables of dependent quantisation, from a quality on."""
-    tables = first_tables(start=start, shift=12)
+    tables = first_tables(start=start)
     packed = packed | tables
     return packed, card | {"weights_hash": weights_hash(packed).hex()}
 

@@ -77,7 +77,7 @@ def through(codec, latents, quality, extents=None):
     prior = codec.model.prior
     run = evaluator(codec, quality)
     extents = extents or {n: v.shape[1:3] for n, v in latents.items()}
-    tables = codec.coder._tables(quality)
+    tables = codec.coder.tables(quality)
     coders = [SymbolEncoder() for _ in range(codec.coder.layers)]
     encode(prior, run, latents, extents, tables, coders)
     streams = [coder.finish() for coder in coders]
@@ -140,7 +140,7 @@ def test_costs_by_table_add_up_to_the_stream(name):
     meters = [CostMeter() for _ in range(codec.coder.layers)]
     extents = {name: value.shape[1:3] for name, value in latents.items()}
     run = evaluator(codec, 110)
-    encode(prior, run, latents, extents, codec.coder._tables(110), meters)
+    encode(prior, run, latents, extents, codec.coder.tables(110), meters)
     every = [cost for meter in meters for cost in meter.bits]
     assert len(every) == len([step for step in prior.steps if step.coded])
     bits = sum(cost.sum() for cost in every)

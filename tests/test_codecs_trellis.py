@@ -13,7 +13,7 @@ from codax.errors import ConfigError, FormatError
 from codax.face.codec import Codec
 from codax.files import container
 from codax.files.info import read_info
-from codax.train.trellis import fit_trellis
+from codax.train.counting import fit_scales, fit_trellis
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiles in a third of the time what runs only once."""
@@ -122,5 +122,11 @@ def test_tables_are_counted_for_weights_that_have_none():
     arrays = fit_trellis(coder, [rgb], rounds=2, **options)
     assert len(coder.compress(rgb, 190)) < first
     assert arrays["tables/trellis/settings"].tolist()[1] == START
+    packed = packed_codec("quadtree")[0] | fit_scales(coder, [rgb], qualities=(120,))
+    (tables,) = coder.order.sources["y"].load(packed)
+    assert np.array_equal(tables.count, coder.tables(0)["y"].count)
+    coder._sets = coder._sets | {"y": [tables]}
+    plain = codec(False).coder.compress(rgb, 120)
+    assert len(coder.compress(rgb, 120, trellis=False)) < len(plain)
     with pytest.raises(ConfigError, match="no pictures"):
         fit_trellis(coder, [], **options)

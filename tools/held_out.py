@@ -1,6 +1,6 @@
 """Compares runs on the held-out pictures: what a change of training is worth.
 
-    python tools/held_out.py RUN... [--pictures N] [--drawn] [--steps]
+    python tools/held_out.py RUN... [--pictures N] [--side N] [--drawn] [--steps]
 
 The first run is what the others are compared with. Bits are those of the smooth
 estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
@@ -11,10 +11,12 @@ the twelve of `codax.train.drawn.held_out` instead of photographs.
 
 A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as
 `trunk.npz`: runs that go on are compared at equal steps. `--steps` also prints the bits
-of each step of the coding order.
+of each step of the coding order. It may also be the folder of a checkpoint: then bits
+are those of its files.
 """
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -24,11 +26,12 @@ from flax import nnx
 
 from codax.cli.runtime import prepare_jax
 from codax.codecs.families import family
-from codax.coding.trees import abstract_model, fill_model
+from codax.coding.trees import abstract_model, fill_model, read_config
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
+from codax.face.codec import Codec
 from codax.train.config import TrainConfig, read_run
 from codax.train.drawn.held_out import held_out_drawn
 from codax.train.folders import centre_crops, run_pictures
@@ -36,6 +39,7 @@ from codax.train.state import load_state
 
 QUALITIES = (*range(5, 100, 10), 100)
 SIDE = 512
+CARD = "card.json"
 RANGES = ((28, 40), (28, 31), (31, 34), (34, 37), (37, 40))
 """dB; the first is the headline's."""
 EXACT = 99.0
@@ -87,6 +91,37 @@ def curve(
     return Curve(name=name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
+def file_curve(folder: Path, pictures: list[np.ndarray]) -> Curve:
+    """Mean bits per pixel of a checkpoint's files, and their PSNR."""
+    codec = Codec.from_folder(folder)
+    bpp, db = [], []
+    for steps in QUALITIES:
+        rates, quality = [], []
+        for rgb in pictures:
+            data = codec.encode(rgb, quality=steps, fallback=False)
+            rates.append(8 * len(data) / rgb[..., 0].size)
+            quality.append(min(psnr(rgb, np.asarray(codec.decode(data))), EXACT))
+        bpp.append(float(np.mean(rates)))
+        db.append(float(np.mean(quality)))
+    return Curve(name=codec.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
+
+
+def config_of(path: Path) -> TrainConfig:
+    """The configuration of a run or of a checkpoint's training."""
+    if not (path / CARD).is_file():
+        return read_run(path if path.is_dir() else path.parent)
+    card = json.loads((path / CARD).read_text())
+    training = card["training"]
+    return TrainConfig(
+        codec=card["codec"],
+        preset=card["preset"],
+        model=read_config(family(card["codec"]).config, card["config"]),
+        data=tuple(training["data"]),
+        held_out=training["held_out"],
+        held_out_of=training["held_out_of"],
+    )
+
+
 def change(anchor: Curve, test: Curve) -> str:
     """Bits of the test's at the anchor's PSNR, in percent more."""
     if len(test.bpp) > 1:
@@ -101,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--side", type=int, default=SIDE, help="of their middles (512)")
     parser.add_argument("--drawn", action="store_true", help="drawn pictures instead")
     parser.add_argument("--steps", action="store_true", help="bits of each step, too")
     given = parser.parse_args()
@@ -112,16 +148,19 @@ def main() -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    files = [run if run.is_file() else run / "weights.npz" for run in given.runs]
-    configs = [read_run(file.parent) for file in files]
+    configs = [config_of(run) for run in given.runs]
     if given.drawn:
         pictures = held_out_drawn()[: given.pictures]
     else:
         _, held_out = run_pictures(configs[0])
-        pictures = centre_crops(held_out, given.pictures, SIDE)
+        pictures = centre_crops(held_out, given.pictures, given.side)
     anchor = None
-    for file, config in zip(files, configs, strict=True):
-        found = curve(file, config, pictures, given.steps)
+    for run, config in zip(given.runs, configs, strict=True):
+        if (run / CARD).is_file():
+            found = file_curve(run, pictures)
+        else:
+            weights = run if run.is_file() else run / "weights.npz"
+            found = curve(weights, config, pictures, given.steps)
         anchor = anchor or found
         points = " ".join(
             f"{b:.3f}/{d:.2f}" for b, d in zip(found.bpp, found.db, strict=True)

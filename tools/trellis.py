@@ -1,12 +1,13 @@
-"""Adds dependent quantisation to weights that exist: counts tables, trains nothing.
+"""Counts tables for weights that exist, those of dependent quantisation among them.
 
     python tools/trellis.py quadtree-base-v5 FOLDER... -o OUT
 
 WEIGHTS is the name or the folder of a checkpoint, FOLDER holds training pictures. Of
 these the ones that no run trains on are set aside, and the middles of some of the rest
-are counted. Writes OUT/CODEC-PRESET-vN, N one more than that of the weights or
-`--version`: the same networks, the tables, a card that says so. What the card said of
-results is left out, since `tools/results.py` measures it anew.
+are counted: plain residuals below the quality where dependent quantisation starts, the
+others above. Nothing is trained. Writes OUT/CODEC-PRESET-vN, N one more than that of
+the weights or `--version`: the same networks, the tables, a card that says so. What the
+card said of results is left out, since `tools/results.py` measures it anew.
 """
 
 import argparse
@@ -18,10 +19,10 @@ import numpy as np
 from codax.cli.runtime import prepare_jax
 from codax.errors import CodaxError
 from codax.face.codec import Codec
+from codax.train.counting import SHIFT, START, STEP, WEIGHT, fit_scales, fit_trellis
 from codax.train.data import find_pictures, split
 from codax.train.export import check_estimate
 from codax.train.folders import centre_crops
-from codax.train.trellis import START, STEP, WEIGHT, fit_trellis
 from codax.zoo.cards import find_card
 from codax.zoo.weights import (
     of_networks,
@@ -32,7 +33,8 @@ from codax.zoo.weights import (
 
 SIDE, HELD_OUT = 512, 24
 COUNTED = 4
-"""Qualities that are counted, evenly from the start to the highest."""
+"""Qualities that are counted, evenly below the start and from there on."""
+LOWEST = 20
 CHECKED = (20, 80, 140, 200)
 RESULTS = ("bpp", "bd_rate", "kodak", "default", "weights_crc32", "bytes")
 """What a card says of the old weights' files."""
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--version", type=int, help="N of the new name")
     parser.add_argument("--pictures", type=int, default=24, help="to count (24)")
     parser.add_argument("--start", type=float, default=START / 2, help="quality")
+    parser.add_argument("--shift", type=int, default=SHIFT, help="half steps")
     parser.add_argument("--step", type=int, default=STEP, help="sixteenths of a latent")
     parser.add_argument(
         "--weight", type=int, default=WEIGHT, help="sixteenths of a bit"
@@ -65,12 +68,19 @@ def _add(given: argparse.Namespace) -> None:
     coder = Codec(packed, fields).coder
     rest, held_out = split(find_pictures(given.folders), HELD_OUT)
     pictures = centre_crops(rest[:: max(1, len(rest) // given.pictures)], 999, SIDE)
-    low, high = round(2 * given.start), 2 * coder.qualities[1]
+    start, high = round(2 * given.start), 2 * coder.qualities[1]
+    pictures = pictures[: given.pictures]
+
+    def evenly(low: float, high: float) -> list[int]:
+        return np.linspace(low, high, COUNTED).astype(int).tolist()
+
+    packed |= fit_scales(coder, pictures, qualities=evenly(LOWEST, start))
     packed |= fit_trellis(
         coder,
-        pictures[: given.pictures],
-        qualities=np.linspace(low, high, COUNTED).round().astype(int).tolist(),
-        start=low,
+        pictures,
+        qualities=evenly(start + given.shift, high),
+        start=start,
+        shift=given.shift,
         step=given.step,
         weight=given.weight,
     )

@@ -215,7 +215,7 @@ class SampleCoder:
             self.runtime.steps(height, width, quality, shifts=shifts),
             latents,
             self.order.extents(height, width),
-            self._tables(quality),
+            self.tables(quality),
             sinks,
             used,
         )
@@ -320,7 +320,7 @@ class SampleCoder:
             self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle),
             shapes,
             extents,
-            self._tables(told),
+            self.tables(told),
             streams,
             trellis,
         )
@@ -341,7 +341,7 @@ class SampleCoder:
             )
         return self.trellis if trellis else None
 
-    def _tables(self, quality: int) -> dict[str, TableSet]:
+    def tables(self, quality: int) -> dict[str, TableSet]:
         """By target, the tables at a quality; static ones have a set an anchor."""
         anchor = (quality + ANCHOR_SPACING // 2) // ANCHOR_SPACING
         return {

@@ -53,10 +53,10 @@ class TableSet:
                 "one for each"
             )
         self.lowest = np.asarray(lowest, np.int32)
-        self._frequencies = [np.asarray(f) for f in frequencies]
-        self.count = np.asarray([f.size - 1 for f in self._frequencies], np.int32)
+        self.frequencies = [np.asarray(f) for f in frequencies]
+        self.count = np.asarray([f.size - 1 for f in self.frequencies], np.int32)
         self._models = []
-        for number, f in enumerate(self._frequencies):
+        for number, f in enumerate(self.frequencies):
             if f.dtype.kind not in "iu" or f.ndim != 1:
                 raise ModelError(
                     f"table {number}: frequencies are {f.dtype}{list(f.shape)}; "
@@ -97,7 +97,7 @@ class TableSet:
         # A table's frequencies end with the escape's.
         start = np.cumsum(self.count + 1) - (self.count + 1)
         coded = start[index] + np.where(outside, size, place)
-        share = np.concatenate(self._frequencies)[coded] / TABLE_TOTAL
+        share = np.concatenate(self.frequencies)[coded] / TABLE_TOTAL
         value = np.where(place < 0, -place, place - size + 1)[outside]
         bits = -np.log2(share)
         bits[outside] += 1 + np.log2(EXCESS_BITS) + np.floor(np.log2(value))

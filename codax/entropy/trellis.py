@@ -40,8 +40,8 @@ __all__ = ["NEXT", "Trellis", "points"]
 NEXT = np.array(((0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)))
 """The state after a state and a symbol's parity; odd states have quantiser 1."""
 TABLES = 2 * SCALE_COUNT
-NAME = "trellis"
-"""Of the tables among the weights."""
+NAME, SETTINGS = "trellis", "tables/trellis/settings"
+"""Of the tables among the weights, and of what goes with them."""
 BEST = 200
 """The highest quality, in half steps."""
 STEPS = (4, 64)
@@ -93,10 +93,12 @@ class Trellis:
         Raises:
             ModelError: its tables or its settings break the rules.
         """
-        settings = packed.get(f"tables/{NAME}/settings")
-        if settings is None:
-            return None
-        parts = stored_tables(packed, NAME)
+        return cls.read(packed) if SETTINGS in packed else None
+
+    @classmethod
+    def read(cls, packed: Mapping[str, np.ndarray]) -> Trellis:
+        """The trellis among stored arrays that have one; raises as `load`."""
+        settings, parts = packed[SETTINGS], stored_tables(packed, NAME)
         if settings.shape != (4,) or len(parts) != TABLES:
             raise ModelError(
                 f"weights: trellis of {len(parts)} tables and {settings.size} "
@@ -118,7 +120,7 @@ class Trellis:
     def pack(
         halves: list[np.ndarray], *, step: int, start: int, shift: int, weight: int
     ) -> dict[str, np.ndarray]:
-        """What `load` reads.
+        """What `read` reads.
 
         Args:
             halves: of the 128 tables, the frequencies of 0, 1, ..., and the escape's.
@@ -128,7 +130,7 @@ class Trellis:
             weight: likewise.
         """
         settings = np.array([step, start, shift, weight], np.int32)
-        return pack_tables(NAME, halves) | {f"tables/{NAME}/settings": settings}
+        return pack_tables(NAME, halves) | {SETTINGS: settings}
 
     def told(self, quality: Any) -> Any:
         """The quality that networks are told in a file that is quantised dependently.

@@ -1,34 +1,46 @@
-"""Tables of dependent quantisation, counted on pictures: nothing is trained.
+"""Tables counted on pictures, for weights that exist: nothing is trained.
 
-The first tables are the densities of training, integrated over the points' cells; then
-pictures are coded again and again, and their symbols counted. Scales that are rare
-borrow from their neighbours and from the first tables.
+Those of plain residuals, and those of dependent quantisation. The first tables of the
+latter are the densities of training, integrated over the points' cells; then pictures
+are coded again and again, and their symbols counted. Scales that are rare borrow from
+their neighbours and from the tables before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from codax.coding.samples import SampleCoder
+from codax.entropy.coder import TableSet
 from codax.entropy.sources import ResidualSymbols
 from codax.entropy.tables import (
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     SCALE_COUNT,
+    TABLE_TOTAL,
     gaussian_cells,
     integer_table,
+    pack_tables,
 )
 from codax.entropy.trellis import TABLES, Trellis, points
 from codax.errors import ConfigError
 
-__all__ = ["ROUNDS", "START", "STEP", "WEIGHT", "first_tables", "fit_trellis"]
+__all__ = [
+    "ROUNDS",
+    "SHIFT",
+    "START",
+    "STEP",
+    "WEIGHT",
+    "first_tables",
+    "fit_scales",
+    "fit_trellis",
+]
 
-STEP, WEIGHT, START = 12, 192, 110
-"""What did best on held-out pictures; see `codax.entropy.trellis.Trellis`."""
+STEP, WEIGHT, START, SHIFT = 12, 288, 92, 11
+"""What did best on held-out pictures, see docs/training.md; of `Trellis`."""
 ROUNDS = 3
 REACH = 255
 """Largest symbol of a table; what lies beyond is an escape."""
@@ -45,7 +57,7 @@ def fit_trellis(
     *,
     qualities: Sequence[int],
     start: int,
-    shift: int = 0,
+    shift: int = SHIFT,
     step: int = STEP,
     weight: int = WEIGHT,
     rounds: int = ROUNDS,
@@ -68,28 +80,62 @@ def fit_trellis(
     Raises:
         ConfigError: weights without residuals, or no pictures.
     """
-    if not any(isinstance(s, ResidualSymbols) for s in coder.order.sources.values()):
-        raise ConfigError(f"{coder.name} codes no residuals that could be quantised so")
-    if not pictures:
-        raise ConfigError("no pictures to count on")
+    _residuals(coder, pictures)
     first = [_masses(index, step) for index in range(TABLES)]
     halves = [_table(masses) for masses in first]
     for _ in range(rounds):
         # Counted at all the qualities that are asked for, wherever it starts.
         packed = Trellis.pack(halves, step=step, start=0, shift=0, weight=weight)
-        coder.trellis = Trellis.load(packed)
-        counter = _Counter()
+        coder.trellis = trellis = Trellis.read(packed)
+        counter = _Counter(trellis.tables)
         for rgb in pictures:
             for quality in qualities:
                 coder.feed(rgb, quality, [counter])
-        halves = counter.tables(first)
+        halves = counter.halves(first)
     packed = Trellis.pack(halves, step=step, start=start, shift=shift, weight=weight)
     coder.trellis = Trellis.load(packed)
     return packed
 
 
+def fit_scales(
+    coder: SampleCoder, pictures: Sequence[np.ndarray], *, qualities: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Counts the tables of plain residuals for weights that exist.
+
+    Args:
+        coder: with the weights.
+        pictures: uint8[H W 3].
+        qualities: half steps, at which to count.
+
+    Returns:
+        Arrays to be stored in place of those that the weights have.
+
+    Raises:
+        ConfigError: weights without residuals, or no pictures.
+    """
+    target = _residuals(coder, pictures)
+    tables = coder.tables(0)[target]
+    counter = _Counter(tables)
+    for rgb in pictures:
+        for quality in qualities:
+            coder.feed(rgb, quality, [counter], trellis=False)
+    first = [f[f.size // 2 - 1 : -1] / TABLE_TOTAL for f in tables.frequencies]
+    return pack_tables(ResidualSymbols.tables, counter.halves(first))
+
+
+def _residuals(coder: SampleCoder, pictures: Sequence[np.ndarray]) -> str:
+    """The target whose residuals can be counted."""
+    sources = coder.order.sources.items()
+    found = [name for name, own in sources if isinstance(own, ResidualSymbols)]
+    if not found:
+        raise ConfigError(f"{coder.name} codes no residuals whose tables could be made")
+    if not pictures:
+        raise ConfigError("no pictures to count on")
+    return found[0]
+
+
 def first_tables(
-    *, start: int, shift: int = 0, step: int = STEP, weight: int = WEIGHT
+    *, start: int, shift: int = SHIFT, step: int = STEP, weight: int = WEIGHT
 ) -> dict[str, np.ndarray]:
     """The tables before anything was counted; arguments are those of `fit_trellis`."""
     halves = [_table(_masses(index, step)) for index in range(TABLES)]
@@ -115,29 +161,31 @@ def _table(masses: np.ndarray) -> np.ndarray:
 
 
 class _Counter:
-    """A sink that counts the sizes of symbols, by table."""
+    """A sink that counts the sizes of symbols, by table of one set."""
 
-    def __init__(self) -> None:
-        self.counts = np.zeros((TABLES, REACH + 2))
+    def __init__(self, tables: TableSet):
+        self.tables = tables
+        self.counts = np.zeros((tables.count.size, int(tables.count.max()) // 2 + 2))
 
-    def put(self, symbols: np.ndarray, index: np.ndarray, tables: Any) -> None:
-        """Counts a step that went in rounds; others are of no interest."""
-        if symbols.ndim > 1:
-            size = np.minimum(np.abs(symbols), REACH + 1)
-            place = index.astype(np.int64) * (REACH + 2) + size
+    def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
+        """Counts a step of the set; others are of no interest."""
+        if tables is self.tables:
+            width = self.counts.shape[1]
+            size = np.minimum(np.abs(symbols), width - 1)
+            place = index.astype(np.int64) * width + size
             found = np.bincount(place.ravel(), minlength=self.counts.size)
             self.counts += found.reshape(self.counts.shape)
 
-    def tables(self, first: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Halves of tables from the counts and what was there before any."""
-        counts = self.counts.reshape(2, SCALE_COUNT, -1).copy()
-        counts[:, 1:] += NEIGHBOURS * self.counts.reshape(counts.shape)[:, :-1]
-        counts[:, :-1] += NEIGHBOURS * self.counts.reshape(counts.shape)[:, 1:]
-        halves = []
-        for own, masses in zip(counts.reshape(TABLES, -1), first, strict=True):
+    def halves(self, first: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Halves of tables from the counts and from masses before any."""
+        by_scale = self.counts.reshape(-1, SCALE_COUNT, self.counts.shape[1])
+        counts = by_scale.copy()
+        counts[:, 1:] += NEIGHBOURS * by_scale[:, :-1]
+        counts[:, :-1] += NEIGHBOURS * by_scale[:, 1:]
+        found = []
+        for own, masses in zip(counts.reshape(self.counts.shape), first, strict=True):
             # Both signs of a size but 0 share its count.
             both = np.append(1.0, np.full(masses.size - 1, 2.0))
-            mixed = own[: masses.size] + PRIOR * masses * both
-            total = own.sum() + PRIOR
-            halves.append(_table(mixed / both / total))
-        return halves
+            mixed = own[: masses.size] / both + PRIOR * masses
+            found.append(_table(mixed / (own.sum() + PRIOR)))
+        return found
