@@ -1,15 +1,17 @@
 """Compares runs on the held-out pictures: what a change of training is worth.
 
-    python tools/held_out.py RUN... [--pictures N] [--drawn] [--steps]
+    python tools/held_out.py RUN... [--pictures N] [--drawn | --data DIR] [--steps]
 
 The first run is what the others are compared with. Bits are those of the smooth
 estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
 since a run with `exact=false` has a prior in float, which no file can carry. A run of
 one quality (`quality=Q`) is compared at its own PSNR. With `--drawn` the pictures are
-the twelve of `codax.train.drawn.held_out` instead of photographs.
+the twelve of `codax.train.drawn.held_out` instead of photographs, with `--data` those
+of a folder.
 
 A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as
-`trunk.npz`: runs that go on are compared at equal steps. `--steps` also prints the bits
+`trunk.npz`: runs that go on are compared at equal steps. It may be the name or folder
+of exported weights, too. `--steps` also prints the bits
 of each step of the coding order.
 """
 
@@ -29,8 +31,11 @@ from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
 from codax.train.config import TrainConfig, read_run
+from codax.train.data import find_pictures
 from codax.train.drawn.held_out import held_out_drawn
+from codax.train.finetune import read_start
 from codax.train.folders import centre_crops, run_pictures
+from codax.train.initial import Arrays
 from codax.train.state import load_state
 
 QUALITIES = (*range(5, 100, 10), 100)
@@ -41,19 +46,31 @@ EXACT = 99.0
 """dB of a picture that comes back exactly, as drawn ones may."""
 
 
-def networks(weights: Path, config: TrainConfig):
+def read(run: str) -> tuple[str, TrainConfig, Arrays]:
+    """A run's name, configuration and arrays."""
+    file = Path(run) if Path(run).is_file() else Path(run) / "weights.npz"
+    if not file.is_file():
+        return run, *read_start(run)
+    return f"{file.parent.name}/{file.name}", read_run(file.parent), load_state(file)
+
+
+def networks(weights: Arrays, config: TrainConfig):
     """The networks of a run with averaged weights of it."""
     graph, shapes = abstract_model(family(config.codec).networks, config.model)
     arrays = {
         path.partition("/")[2]: value
-        for path, value in load_state(weights).items()
+        for path, value in weights.items()
         if path.startswith(("ema/", "fixed/"))
     }
     return nnx.merge(graph, fill_model(shapes, arrays))
 
 
 def curve(
-    weights: Path, config: TrainConfig, pictures: list[np.ndarray], by_step: bool
+    name: str,
+    config: TrainConfig,
+    weights: Arrays,
+    pictures: list[np.ndarray],
+    by_step: bool,
 ) -> Curve:
     """Mean bits per pixel and PSNR, at several qualities or the run's own."""
     model = networks(weights, config)
@@ -82,7 +99,6 @@ def curve(
         if by_step:
             mean = {name: round(v / len(pictures), 4) for name, v in parts.items()}
             print(f"  quality {steps / 2:g}: {mean}", flush=True)
-    name = f"{weights.parent.name}/{weights.name}"
     return Curve(name=name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
@@ -98,9 +114,11 @@ def change(anchor: Curve, test: Curve) -> str:
 def main() -> None:
     """Prints a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--drawn", action="store_true", help="drawn pictures instead")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--drawn", action="store_true", help="drawn pictures instead")
+    other.add_argument("--data", metavar="DIR", help="pictures of a folder instead")
     parser.add_argument("--steps", action="store_true", help="bits of each step, too")
     given = parser.parse_args()
     prepare_jax()
@@ -111,16 +129,17 @@ def main() -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    files = [run if run.is_file() else run / "weights.npz" for run in given.runs]
-    configs = [read_run(file.parent) for file in files]
+    runs = [read(run) for run in given.runs]
     if given.drawn:
         pictures = held_out_drawn()[: given.pictures]
+    elif given.data:
+        pictures = centre_crops(find_pictures([given.data]), given.pictures, SIDE)
     else:
-        _, held_out = run_pictures(configs[0])
+        _, held_out = run_pictures(runs[0][1])
         pictures = centre_crops(held_out, given.pictures, SIDE)
     anchor = None
-    for file, config in zip(files, configs, strict=True):
-        found = curve(file, config, pictures, given.steps)
+    for run in runs:
+        found = curve(*run, pictures, given.steps)
         anchor = anchor or found
         points = " ".join(
             f"{b:.3f}/{d:.2f}" for b, d in zip(found.bpp, found.db, strict=True)

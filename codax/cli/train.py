@@ -28,11 +28,15 @@ _DESCRIPTION = """\
 examples:
   codax train quadtree-tiny --data ~/photos --minutes 60 -o runs/mine
   codax train --resume -o runs/mine --minutes 60
+  codax train --finetune quadtree-tiny --data ~/screens -o runs/screens
 
 CONFIG is a Python file, or the name of a configuration that ships. Ctrl-C and
 SIGTERM save the state first. `codax export` makes weights of the run.
 """
-_RUN_FILES = ("log.jsonl", "watch.jsonl", "trunk.npz", "branch.npz", "weights.npz")
+_RUN_FILES = (
+    *("log.jsonl", "watch.jsonl"),
+    *("start.npz", "trunk.npz", "branch.npz", "weights.npz"),
+)
 _FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
 
 
@@ -45,7 +49,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder of the run"
     )
-    length = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument(
+        "--finetune",
+        metavar="WEIGHTS",
+        help="fit trained weights (name, folder or run) to 12 or more pictures of a "
+        "kind, in place of CONFIG; 10 minutes if nothing else is said",
+    )
+    length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--minutes", type=_minutes, metavar="N", help="time box, trunk and branch"
     )
@@ -113,6 +123,15 @@ def run(args: argparse.Namespace) -> int:
     from codax.cli.runtime import prepare_jax
 
     prepare_jax(args.device)
+    from codax.train.data import find_pictures
+    from codax.train.finetune import (
+        MINUTES,
+        START,
+        keep_the_best,
+        read_start,
+        recipe,
+        write_start,
+    )
     from codax.train.folders import run_pictures
     from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
@@ -120,8 +139,15 @@ def run(args: argparse.Namespace) -> int:
     from codax.train.watch import Watcher
 
     load_codec_file(args)
-    config = _configuration(args, folder, report)
     initial = load_initial(_weights(args.init)) if args.init else None
+    if args.finetune:
+        config, initial = read_start(args.finetune)
+        config = recipe(config, len(find_pictures(args.data)))
+        if args.minutes is None and args.steps is None:
+            args.minutes = MINUTES
+    else:
+        config = _configuration(args, folder)
+    config = _changed(args, config, folder, report)
     if initial is not None and args.frozen:
         if not config.freeze:
             raise UsageError("--frozen: the configuration freezes nothing")
@@ -138,13 +164,17 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not args.resume:
         write_data(folder, training, held_out)
+    if args.finetune and initial is not None:
+        write_start(folder, config, initial)
+    tunes = (folder / START).is_file()
     with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
         file.write(_command(args) + "\n")
 
     def say(line: str) -> None:
         report.result(line, {"progress": line})
 
-    watcher = Watcher(folder, config, held_out, say) if held_out else None
+    watches = held_out and not tunes
+    watcher = Watcher(folder, config, held_out, say) if watches else None
     try:
         weights = train(
             config,
@@ -164,6 +194,10 @@ def run(args: argparse.Namespace) -> int:
         )
         return 128 + stopped.signal
     report.result(f"{weights} written", {"weights": str(weights)})
+    if tunes:
+        with report.waiting("comparing with the start"):
+            outcome = keep_the_best(folder, config, held_out)
+        report.result(str(outcome), {"saved": outcome.saved, "share": outcome.share})
     return 0
 
 
@@ -172,30 +206,42 @@ def _check(args: argparse.Namespace, folder: Path) -> None:
     begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
     if args.frozen and not args.init:
         raise UsageError("--frozen goes only with --init")
+    if args.finetune:
+        if args.config or args.init or args.resume:
+            raise UsageError("--finetune goes with none of CONFIG, --init and --resume")
+        if not args.data:
+            raise UsageError("--finetune: no pictures; give --data DIR")
+    elif args.minutes is None and args.steps is None:
+        raise UsageError("give --minutes or --steps")
     if args.resume:
         if args.init or args.force:
             raise UsageError("--resume goes with neither --init nor --force")
         if not begun:
             raise UsageError(f"{folder}: no state to resume; start without --resume")
     else:
-        if not args.config:
+        if not args.config and not args.finetune:
             raise UsageError("CONFIG is missing: a file, or a name that ships")
         if begun and not args.force:
             raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
 
 
-def _configuration(
-    args: argparse.Namespace, folder: Path, report: Reporter
+def _configuration(args: argparse.Namespace, folder: Path) -> TrainConfig:
+    """The configuration that is named, or the run's own."""
+    from codax.train.config import find_config, load_config, read_run
+
+    if args.config:
+        return load_config(find_config(args.config))
+    return read_run(folder)
+
+
+def _changed(
+    args: argparse.Namespace, config: TrainConfig, folder: Path, report: Reporter
 ) -> TrainConfig:
     """The configuration with what the command line changes."""
     import dataclasses
 
-    from codax.train.config import find_config, load_config, read_run, with_overrides
+    from codax.train.config import read_run, with_overrides
 
-    if args.config:
-        config = load_config(find_config(args.config))
-    else:
-        config = read_run(folder)
     config = with_overrides(config, args.set)
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
@@ -236,7 +282,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["codax", "train"] + ([args.config] if args.config else [])
     for flag, values in (("--set", args.set), ("--data", args.data)):
         words += [word for value in values for word in (flag, value)]
-    for name in ("codec", "init", "frozen", "minutes", "steps", "seed"):
+    for name in ("codec", "finetune", "init", "frozen", "minutes", "steps", "seed"):
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]
