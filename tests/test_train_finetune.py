@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from small_codecs import packed_codec, synthetic
+from small_codecs import packed_codec, small_networks, synthetic
 
 from codax.cli import main
 from codax.errors import ConfigError, ModelError
@@ -14,13 +14,13 @@ from codax.train import finetune as tuning
 from codax.train import loop
 from codax.train.config import read_run
 from codax.train.finetune import (
-    START,
     finetune,
     keep_the_best,
     read_start,
     recipe,
     write_start,
 )
+from codax.train.record import START
 from codax.train.shipping import run_facts
 from codax.train.state import load_state, save_state
 from codax.zoo.weights import write_checkpoint
@@ -31,6 +31,7 @@ SMALL = {
     "branch_crop": 64,
     "accumulate": 1,
     "hard": 0.0,
+    "optimizer": "adam",
 }
 
 
@@ -86,7 +87,10 @@ def test_the_codec_comes_from_the_card_and_the_recipe_over_its_training(place):
 
 
 @pytest.mark.parametrize("codec", ["factorized", "rvq"])
-def test_a_run_leaves_its_start_or_what_is_better(place, codec):
+def test_a_run_leaves_its_start_or_what_is_better(place, codec, monkeypatch):
+    for size, value in (("ADAPT_CROPS", 4), ("ADAPT_SIDE", 64), ("END_CROPS", 4)):
+        monkeypatch.setattr(loop, size, value)
+    monkeypatch.setattr(loop, "start_networks", lambda *_: small_networks(codec)[0])
     name = weights_of(place, codec)
     said = []
     outcome = finetune(name, ["kind"], place / "run", steps=2, say=said.append, **SMALL)

@@ -16,6 +16,7 @@ of each step of the coding order.
 """
 
 import argparse
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def networks(weights: Arrays, config: TrainConfig):
     return nnx.merge(graph, fill_model(shapes, arrays))
 
 
+@functools.cache
+def program(graph, exact: bool):
+    """What codes pictures with weights; runs of one shape share it."""
+
+    @jax.jit
+    def forward(state, x, quality):
+        model = nnx.merge(graph, state)
+        bits, decoded, _ = model.forward(x, quality, None, exact=exact)
+        return bits, decoded
+
+    return forward
+
+
 def curve(
     name: str,
     config: TrainConfig,
@@ -73,13 +87,8 @@ def curve(
     by_step: bool,
 ) -> Curve:
     """Mean bits per pixel and PSNR, at several qualities or the run's own."""
-    model = networks(weights, config)
-
-    @jax.jit
-    def forward(x, quality):
-        bits, decoded, _ = model.forward(x, quality, None, exact=config.exact)
-        return bits, decoded
-
+    graph, state = nnx.split(networks(weights, config))
+    forward = program(graph, config.exact)
     fixed = config.quality >= 0
     bpp, db = [], []
     for steps in [config.quality] if fixed else [2 * q for q in QUALITIES]:
@@ -87,7 +96,7 @@ def curve(
         parts: Counter[str] = Counter()
         for rgb in pictures:
             x = rgb[None].astype(np.float32)
-            bits, decoded = forward(x, np.array([steps], np.int32))
+            bits, decoded = forward(state, x, np.array([steps], np.int32))
             seen = np.clip(np.round(np.asarray(decoded[0])), 0, 255).astype(np.uint8)
             area = rgb.shape[0] * rgb.shape[1]
             own = {name: float(value[0]) / area for name, value in bits.items()}

@@ -126,7 +126,6 @@ def run(args: argparse.Namespace) -> int:
     from codax.train.data import find_pictures
     from codax.train.finetune import (
         MINUTES,
-        START,
         keep_the_best,
         read_start,
         recipe,
@@ -135,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     from codax.train.folders import run_pictures
     from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
-    from codax.train.record import write_data
+    from codax.train.record import START, write_data
     from codax.train.watch import Watcher
 
     load_codec_file(args)

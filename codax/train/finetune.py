@@ -36,14 +36,13 @@ from codax.train.folders import centre_crops, run_pictures
 from codax.train.initial import Arrays, load_initial
 from codax.train.loop import train
 from codax.train.loss import Distortion, distortion_of
-from codax.train.record import CHAIN, HOURS, chain_of, write_data
+from codax.train.record import CHAIN, HOURS, START, chain_of, write_data
 from codax.train.shipping import run_facts
 from codax.train.state import load_state, save_state
 from codax.zoo.cards import find_card
 
 __all__ = [
     "MINUTES",
-    "START",
     "Outcome",
     "finetune",
     "keep_the_best",
@@ -52,7 +51,6 @@ __all__ = [
     "write_start",
 ]
 
-START = "start.npz"
 MINUTES = 10.0
 """A run's length, if nothing else is said."""
 ASIDE = 5
