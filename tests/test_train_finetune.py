@@ -10,7 +10,6 @@ from small_codecs import packed_codec, small_networks, synthetic
 
 from codax.cli import main
 from codax.errors import ConfigError, ModelError
-from codax.train import finetune as tuning
 from codax.train import loop
 from codax.train.config import read_run
 from codax.train.finetune import (
@@ -18,6 +17,7 @@ from codax.train.finetune import (
     keep_the_best,
     read_start,
     recipe,
+    tiles_of,
     write_start,
 )
 from codax.train.record import START
@@ -119,9 +119,9 @@ def test_what_loses_is_not_kept_and_half_of_too_much_is(place):
     config = recipe(config, 6)
     write_start(place, config, initial)
     start = load_state(place / START)
-    pictures = sorted((place / "kind").glob("*.png"))
+    tiles = tiles_of(sorted((place / "kind").glob("*.png")))
     save_state(place / "weights.npz", moved(start, 3.0) | {"step": np.int32(9)})
-    outcome = keep_the_best(place, config, pictures)
+    outcome = keep_the_best(place, config, tiles)
     assert (outcome.share, outcome.saved) == (0.0, 0.0)
     assert "the start is kept" in str(outcome)
     left = load_state(place / "weights.npz")
@@ -131,7 +131,7 @@ def test_what_loses_is_not_kept_and_half_of_too_much_is(place):
     # From a start that is off by 3, 6 back is as bad, and half of it right.
     save_state(place / START, moved(start, 3.0))
     save_state(place / "weights.npz", moved(start, -3.5))
-    outcome = keep_the_best(place, config, pictures)
+    outcome = keep_the_best(place, config, tiles)
     assert outcome.share == 0.5
     assert outcome.saved > 0
     assert "% of bits saved" in str(outcome)
@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_or_begun_is_refused(place):
     with pytest.raises(ModelError, match=r"ema/g_s/\S+ is not in the weights"):
         write_start(place, config, lacking)
     with pytest.raises(ConfigError, match="0 pictures of at least 64x64"):
-        tuning._tiles([])
+        tiles_of([])
     (place / "run").mkdir()
     (place / "run" / "config.json").write_text(config.to_json())
     with pytest.raises(ConfigError, match="no weights yet"):

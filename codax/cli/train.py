@@ -19,6 +19,8 @@ from codax.cli.common import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from codax.train.config import TrainConfig
     from codax.train.data import ResidentSet
 
@@ -123,36 +125,17 @@ def run(args: argparse.Namespace) -> int:
     from codax.cli.runtime import prepare_jax
 
     prepare_jax(args.device)
-    from codax.train.data import find_pictures
-    from codax.train.finetune import (
-        MINUTES,
-        keep_the_best,
-        read_start,
-        recipe,
-        write_start,
-    )
+    from codax.train.finetune import keep_the_best, tiles_of, write_start
     from codax.train.folders import run_pictures
-    from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
     from codax.train.record import START, write_data
     from codax.train.watch import Watcher
 
     load_codec_file(args)
-    initial = load_initial(_weights(args.init)) if args.init else None
-    if args.finetune:
-        config, initial = read_start(args.finetune)
-        config = recipe(config, len(find_pictures(args.data)))
-        if args.minutes is None and args.steps is None:
-            args.minutes = MINUTES
-    else:
-        config = _configuration(args, folder)
-    config = _changed(args, config, folder, report)
-    if initial is not None and args.frozen:
-        if not config.freeze:
-            raise UsageError("--frozen: the configuration freezes nothing")
-        other = load_initial(_weights(args.frozen))
-        initial = with_frozen(initial, other, config.freeze)
+    config, initial = _start(args, folder, report)
     training, held_out = run_pictures(config, args.data)
+    tunes = args.finetune or (args.resume and (folder / START).is_file())
+    tiles = tiles_of(held_out) if tunes else None
     with report.waiting(f"reading {len(training)} pictures"):
         resident = _resident(config, training)
     for message in resident.skipped:
@@ -163,16 +146,15 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not args.resume:
         write_data(folder, training, held_out)
-    if args.finetune and initial is not None:
+    if args.finetune:
         write_start(folder, config, initial)
-    tunes = (folder / START).is_file()
     with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
         file.write(_command(args) + "\n")
 
     def say(line: str) -> None:
         report.result(line, {"progress": line})
 
-    watches = held_out and not tunes
+    watches = held_out and tiles is None
     watcher = Watcher(folder, config, held_out, say) if watches else None
     try:
         weights = train(
@@ -182,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
             minutes=args.minutes,
             steps=args.steps,
             resume=args.resume,
-            initial=initial,
+            initial=initial or None,
             stream=training if config.stream else (),
             watch=watcher,
             say=say,
@@ -193,9 +175,9 @@ def run(args: argparse.Namespace) -> int:
         )
         return 128 + stopped.signal
     report.result(f"{weights} written", {"weights": str(weights)})
-    if tunes:
+    if tiles is not None:
         with report.waiting("comparing with the start"):
-            outcome = keep_the_best(folder, config, held_out)
+            outcome = keep_the_best(folder, config, tiles)
         report.result(str(outcome), {"saved": outcome.saved, "share": outcome.share})
     return 0
 
@@ -224,13 +206,30 @@ def _check(args: argparse.Namespace, folder: Path) -> None:
             raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
 
 
-def _configuration(args: argparse.Namespace, folder: Path) -> TrainConfig:
-    """The configuration that is named, or the run's own."""
+def _start(
+    args: argparse.Namespace, folder: Path, report: Reporter
+) -> tuple[TrainConfig, dict[str, np.ndarray]]:
+    """The configuration, and arrays to start from, where there are any."""
     from codax.train.config import find_config, load_config, read_run
+    from codax.train.data import find_pictures
+    from codax.train.finetune import MINUTES, read_start, recipe
+    from codax.train.initial import load_initial, with_frozen
 
-    if args.config:
-        return load_config(find_config(args.config))
-    return read_run(folder)
+    if args.finetune:
+        config, initial = read_start(args.finetune)
+        if args.minutes is None and args.steps is None:
+            args.minutes = MINUTES
+        config = recipe(config, len(find_pictures(args.data)))
+        return _changed(args, config, folder, report), initial
+    config = load_config(find_config(args.config)) if args.config else read_run(folder)
+    config = _changed(args, config, folder, report)
+    initial = load_initial(_weights(args.init)) if args.init else {}
+    if args.frozen:
+        if not config.freeze:
+            raise UsageError("--frozen: the configuration freezes nothing")
+        other = load_initial(_weights(args.frozen))
+        initial = with_frozen(initial, other, config.freeze)
+    return config, initial
 
 
 def _changed(

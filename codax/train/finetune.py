@@ -48,6 +48,7 @@ __all__ = [
     "keep_the_best",
     "read_start",
     "recipe",
+    "tiles_of",
     "write_start",
 ]
 
@@ -57,8 +58,8 @@ ASIDE = 5
 """One picture in so many is set aside."""
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Where, on the way from the lowest quality to the highest, weights are compared."""
-SIDE, TILES = 256, 4
-"""Side of the tiles that weights are compared on, and the most of a picture."""
+SIDE = 256
+"""Side of the tiles that weights are compared on; four of them of a picture at most."""
 BLENDS = (1.0, 0.5)
 """Shares of the fine-tuned weights in what is compared with the start."""
 
@@ -184,6 +185,7 @@ def finetune(
     training, held_out = run_pictures(config, folders)
     if minutes is None and steps is None:
         minutes = MINUTES
+    tiles = tiles_of(held_out)
     write_start(run, config, initial)
     write_data(run, training, held_out)
     train(
@@ -197,7 +199,7 @@ def finetune(
         distortion=distortion,
         optimizer=optimizer,
     )
-    return keep_the_best(run, config, held_out, distortion)
+    return keep_the_best(run, config, tiles, distortion)
 
 
 def write_start(run: Path, config: TrainConfig, initial: Arrays) -> None:
@@ -220,7 +222,7 @@ def write_start(run: Path, config: TrainConfig, initial: Arrays) -> None:
 def keep_the_best(
     run: Path,
     config: TrainConfig,
-    held_out: Sequence[Path],
+    tiles: np.ndarray,
     distortion: Distortion | None = None,
 ) -> Outcome:
     """Compares what a run made with its start, and leaves the best in `weights.npz`.
@@ -228,16 +230,11 @@ def keep_the_best(
     Args:
         run: its folder, with `start.npz` and `weights.npz`.
         config: its configuration.
-        held_out: pictures that it set aside.
+        tiles: parts of the pictures that it set aside, see `tiles_of`.
         distortion: one's own, if the run had it.
-
-    Returns:
-        What was kept. Without pictures to compare on of at least 64x64 it is what the
-        run made, and nothing is known to be saved.
     """
     weights = run / "weights.npz"
     start, tuned = load_state(run / START), load_state(weights)
-    tiles = _tiles(held_out)
     compare = _Comparison(config, distortion)
     first = compare.measure(start, tiles)
     found = [(0.0, 0.0)]
@@ -265,12 +262,17 @@ def _blend(start: Arrays, tuned: Arrays, share: float) -> Arrays:
     return tuned | mixed
 
 
-def _tiles(paths: Sequence[Path]) -> np.ndarray:
-    """Parts of pictures, of one size: uint8[n S S 3]."""
+def tiles_of(paths: Sequence[Path]) -> np.ndarray:
+    """Parts of pictures to compare weights on, all of one size: uint8[n S S 3].
+
+    Raises:
+        ConfigError: no picture is as large as 64x64.
+    """
     crops = centre_crops(paths, len(paths), 2 * SIDE)
     if not crops:
         raise ConfigError(
-            "0 pictures of at least 64x64 to compare weights on; give more pictures"
+            "0 pictures of at least 64x64 were set aside to compare weights on; give "
+            "more pictures"
         )
     side = min(SIDE, *(min(crop.shape[:2]) for crop in crops))
     return np.stack(
@@ -318,7 +320,8 @@ class _Comparison:
             if path.startswith(("ema/", "fixed/"))
         }
         state = fill_model(self.shapes, plain)
-        return np.mean([self._measure(state, tile) for tile in tiles], 0, np.float64)
+        found = np.array([self._measure(state, tile) for tile in tiles], np.float64)
+        return found.mean(0)
 
     def saved(self, before: np.ndarray, after: np.ndarray) -> float:
         """The share of bits that is saved at equal distortion, to the first order.
