@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
     if tiles is not None:
         with report.waiting("comparing with the start"):
             outcome = keep_the_best(folder, config, tiles)
-        report.result(str(outcome), {"saved": outcome.saved, "share": outcome.share})
+        report.result(str(outcome), {"saved": outcome.saved})
     return 0
 
 

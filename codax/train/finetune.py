@@ -2,14 +2,13 @@
 
 A run like any other (`codax.train.loop`), with a recipe of its own: it begins with the
 weights as they are, its rate is small and falls from the first step, and one picture in
-five is set aside. At the end its weights, and the middle between them and the start,
-are compared with the start on what was set aside, and the best of the three is what the
-run leaves in `weights.npz`: the start, if its pictures taught nothing.
+five is set aside. What it leaves in `weights.npz` is the middle between its weights and
+the start, which keeps most of what both know; or the start, if the middle is no better
+on what was set aside.
 
     run/start.npz     the weights that it began with
 
-Source: the middle between fine-tuned weights and their start is Wortsman et al. 2022
-(WiSE-FT), who keep most of what both know with it.
+Source: Wortsman et al. 2022 (WiSE-FT) for the middle.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Where, on the way from the lowest quality to the highest, weights are compared."""
 SIDE = 256
 """Side of the tiles that weights are compared on; four of them of a picture at most."""
-BLENDS = (1.0, 0.5)
-"""Shares of the fine-tuned weights in what is compared with the start."""
+MIDDLE = 0.5
+"""Share of the run's weights in what is kept, the rest is the start."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +69,21 @@ class Outcome:
 
     Attributes:
         weights: the file of them.
-        share: of the fine-tuned weights in them; 0 is the start.
-        saved: share of the start's bits, at equal quality on the pictures set aside.
+        saved: share of the start's bits, at equal quality on the pictures set aside; 0
+            if the weights are the start.
     """
 
     weights: Path
-    share: float
     saved: float
 
     def __str__(self) -> str:
         """A line for people."""
-        if not self.share:
+        if not self.saved:
             return (
                 "nothing was gained on the pictures set aside: the start is kept; give "
                 "more minutes or more pictures of the kind"
             )
-        what = "" if self.share == 1 else ", halfway back to the start"
-        return f"{100 * self.saved:.1f} % of bits saved on pictures set aside{what}"
+        return f"{100 * self.saved:.1f} % of bits saved on the pictures set aside"
 
 
 def read_start(name: str) -> tuple[TrainConfig, Arrays]:
@@ -133,7 +130,7 @@ def recipe(config: TrainConfig, pictures: int) -> TrainConfig:
         data=(),
         held_out_of="",
         held_out=-(-pictures // ASIDE),
-        rate=5e-4,
+        rate=1.2e-4,
         warmup=5,
         branch=1.0,
         rescale=0.0,
@@ -225,7 +222,7 @@ def keep_the_best(
     tiles: np.ndarray,
     distortion: Distortion | None = None,
 ) -> Outcome:
-    """Compares what a run made with its start, and leaves the best in `weights.npz`.
+    """Leaves the middle in `weights.npz`, or the start if that is no worse.
 
     Args:
         run: its folder, with `start.npz` and `weights.npz`.
@@ -236,26 +233,20 @@ def keep_the_best(
     weights = run / "weights.npz"
     start, tuned = load_state(run / START), load_state(weights)
     compare = _Comparison(config, distortion)
-    first = compare.measure(start, tiles)
-    found = [(0.0, 0.0)]
     # Between codes and tables that were counted for others there is no middle.
-    for share in BLENDS[:1] if compare.model.adapts else BLENDS:
-        after = compare.measure(_blend(start, tuned, share), tiles)
-        found.append((compare.saved(first, after), share))
-    saved, share = max(found)
-    if share < 1:
-        save_state(weights, _blend(start, tuned, share))
-    return Outcome(weights, share, saved)
+    share = 1.0 if compare.model.adapts else MIDDLE
+    kept = _blend(start, tuned, share)
+    saved = compare.saved(compare.measure(start, tiles), compare.measure(kept, tiles))
+    if not saved > 0:
+        saved, kept = 0.0, tuned | start
+    save_state(weights, kept)
+    return Outcome(weights, saved)
 
 
 def _blend(start: Arrays, tuned: Arrays, share: float) -> Arrays:
-    """Weights between two; counters stay those of the run."""
-    if share == 1:
-        return tuned
-    if share == 0:
-        return tuned | start
+    """Weights between two; counters and constants stay those of the run."""
     mixed = {
-        name: value + (share * (tuned[name] - value)).astype(value.dtype)
+        name: value + share * (tuned[name] - value)
         for name, value in start.items()
         if name.startswith("ema/")
     }
