@@ -9,14 +9,17 @@ export PYTHONPATH=$PWD CODAX_DATA=${CODAX_DATA:-/work/shared/data} OPENBLAS_NUM_
 export XDG_CACHE_HOME=$out/cache
 python=${PYTHON:-/work/main/.venv/bin/python}
 run() { taskset -c "$core" "$python" "$@"; }
+# A line for each weights: name, 28 to 40 dB, all of the curves.
+table() { sed -E "s#^.*checkpoints/##; s#: 28-40 dB ([^,]*),.*, all ([^()]*\([^)]*\)).*#  28-40 dB: \1  all: \2#" "$1"; }
 mkdir -p "$out/logs" "$out/checkpoints"
 if [ ! -d "$out/domains/forest-held" ]; then
     pip3 download -q --no-deps -d "$out/wheels" deepforest==2.1.0
     run tools/domains.py "$out"/wheels/deepforest-2.1.0-*.whl -o "$out/domains"
 fi
+domains=${DOMAINS:-screens forest}
 weights=()
 for seed in 0 1 2; do
-    for domain in screens forest; do
+    for domain in $domains; do
         name=quadtree-$domain$seed
         if [ ! -f "$out/checkpoints/$name-v1/card.json" ]; then
             run -m codax train --finetune quadtree-tiny-v7 --data "$out/domains/$domain" \
@@ -29,18 +32,18 @@ for seed in 0 1 2; do
         weights+=("$out/checkpoints/$name-v1")
     done
 done
-for domain in screens forest; do
+for domain in $domains; do
     own=()
-    for w in "${weights[@]}"; do [[ $w == *$domain* ]] && own+=("$w"); done
+    for w in "${weights[@]}"; do [[ $w == *quadtree-$domain* ]] && own+=("$w"); done
     run tools/held_out.py quadtree-tiny-v7 "${own[@]}" --data "$out/domains/$domain-held" \
         > "$out/logs/held-$domain.txt" 2>&1
 done
 run tools/held_out.py quadtree-tiny-v7 "${weights[@]}" > "$out/logs/held-general.txt" 2>&1
 {
-    for domain in screens forest; do
-        echo "held-out $domain"; cut -d'(' -f1 "$out/logs/held-$domain.txt" | sed "s#$out/checkpoints/##"
+    for domain in $domains; do
+        echo "held-out $domain"; table "$out/logs/held-$domain.txt"
     done
-    echo "general set"; cut -d'(' -f1 "$out/logs/held-general.txt" | sed "s#$out/checkpoints/##"
-    echo "said at the end of runs"; tail -qn1 "$out"/logs/screens-?.txt "$out"/logs/forest-?.txt
+    echo "general set"; table "$out/logs/held-general.txt"
+    echo "said at the end of runs"; for f in "$out"/logs/*-[0-9].txt; do [[ $f == */export* ]] || echo "$(basename "$f"): $(tail -n1 "$f")"; done
     ls -l "$out"/checkpoints/*/weights.safetensors.xz
 } | tee "$out/table.txt"

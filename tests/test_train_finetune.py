@@ -14,7 +14,7 @@ from codax.train import loop
 from codax.train.config import read_run
 from codax.train.finetune import (
     finetune,
-    keep_the_best,
+    keep_the_better,
     read_start,
     recipe,
     tiles_of,
@@ -86,14 +86,13 @@ def test_the_codec_comes_from_the_card_and_the_recipe_over_its_training(place):
     assert [recipe(config, n).held_out for n in (12, 15, 20)] == [3, 3, 4]
 
 
-@pytest.mark.parametrize("codec", ["factorized", "rvq"])
-def test_a_run_leaves_its_start_or_what_is_better(place, codec, monkeypatch):
-    for size, value in (("ADAPT_CROPS", 4), ("ADAPT_SIDE", 64), ("END_CROPS", 4)):
-        monkeypatch.setattr(loop, size, value)
-    monkeypatch.setattr(loop, "start_networks", lambda *_: small_networks(codec)[0])
-    name = weights_of(place, codec)
+def test_a_run_leaves_its_start_or_what_is_better(place, monkeypatch):
+    networks = small_networks("factorized")[0]
+    monkeypatch.setattr(loop, "start_networks", lambda *_: networks)
+    name = weights_of(place, "factorized")
     said = []
-    outcome = finetune(name, ["kind"], place / "run", steps=2, say=said.append, **SMALL)
+    run = place / "run"
+    outcome = finetune(name, ["kind"], run, steps=2, say=said.append, fields=SMALL)
     assert outcome.saved >= 0
     left, start = load_state(outcome.weights), load_state(place / "run" / START)
     assert left["step"] == 72
@@ -105,7 +104,7 @@ def test_a_run_leaves_its_start_or_what_is_better(place, codec, monkeypatch):
     assert [link["name"] for link in facts["chain"]] == [name]
     # And a run can itself be fine-tuned.
     config, initial = read_start(str(place / "run"))
-    assert config.codec == codec
+    assert config.codec == "factorized"
     assert [link["name"] for link in json.loads(str(initial["chain"]))] == [
         name,
         str(place / "run"),
@@ -120,7 +119,7 @@ def test_the_middle_is_kept_if_it_is_better_than_the_start(place):
     start = load_state(place / START)
     tiles = tiles_of(sorted((place / "kind").glob("*.png")))
     save_state(place / "weights.npz", moved(start, 3.0) | {"step": np.int32(9)})
-    outcome = keep_the_best(place, config, tiles)
+    outcome = keep_the_better(place, config, tiles)
     assert outcome.saved == 0
     assert "the start is kept" in str(outcome)
     left = load_state(place / "weights.npz")
@@ -130,7 +129,7 @@ def test_the_middle_is_kept_if_it_is_better_than_the_start(place):
     # From a start that is off by 3, as much on the other side leads to the middle.
     save_state(place / START, moved(start, 3.0))
     save_state(place / "weights.npz", moved(start, -3.0))
-    outcome = keep_the_best(place, config, tiles)
+    outcome = keep_the_better(place, config, tiles)
     assert outcome.saved > 0
     left = load_state(place / "weights.npz")
     for path, value in start.items():

@@ -42,7 +42,7 @@ from codax.train.state import load_state
 QUALITIES = (*range(5, 100, 10), 100)
 SIDE = 512
 RANGES = ((28, 40), (28, 31), (31, 34), (34, 37), (37, 40))
-"""dB; the first is the headline's."""
+"""dB; the first is the headline's. All that the curves share is given, too."""
 EXACT = 99.0
 """dB of a picture that comes back exactly, as drawn ones may."""
 
@@ -115,7 +115,7 @@ def change(anchor: Curve, test: Curve) -> str:
     """Bits of the test's at the anchor's PSNR, in percent more."""
     if len(test.bpp) > 1:
         found = [f"{a}-{b} dB {bd_rate(anchor, test, (a, b))}" for a, b in RANGES]
-        return ", ".join(found)
+        return ", ".join([*found, f"all {bd_rate(anchor, test, (0, EXACT))}"])
     usual = np.exp(np.interp(test.db[0], anchor.db, np.log(anchor.bpp)))
     return f"{100 * (test.bpp[0] / usual - 1):+.1f} % at {test.db[0]:.2f} dB"
 

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from codax.cli.runtime import prepare_jax
 
     prepare_jax(args.device)
-    from codax.train.finetune import keep_the_best, tiles_of, write_start
+    from codax.train.finetune import keep_the_better, tiles_of, write_start
     from codax.train.folders import run_pictures
     from codax.train.loop import Stopped, train
     from codax.train.record import START, write_data
@@ -177,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
     report.result(f"{weights} written", {"weights": str(weights)})
     if tiles is not None:
         with report.waiting("comparing with the start"):
-            outcome = keep_the_best(folder, config, tiles)
+            outcome = keep_the_better(folder, config, tiles)
         report.result(str(outcome), {"saved": outcome.saved})
     return 0
 

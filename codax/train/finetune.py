@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ __all__ = [
     "MINUTES",
     "Outcome",
     "finetune",
-    "keep_the_best",
+    "keep_the_better",
     "read_start",
     "recipe",
     "tiles_of",
@@ -155,7 +155,7 @@ def finetune(
     say: Callable[[str], None] | None = None,
     distortion: Distortion | None = None,
     optimizer: optax.GradientTransformation | None = None,
-    **fields: Any,
+    fields: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Fine-tunes weights, as `codax train --finetune` does.
 
@@ -168,7 +168,7 @@ def finetune(
         say: see `codax.train.loop.train`, as are loss and optimiser of one's own.
         distortion: in place of the one that the weights were trained for.
         optimizer: in place of the recipe's.
-        **fields: of `TrainConfig`, in place of the recipe's.
+        fields: of `TrainConfig`, in place of the recipe's.
 
     Returns:
         What was kept; `codax export` takes the run.
@@ -178,7 +178,7 @@ def finetune(
     """
     config, initial = read_start(name)
     config = recipe(config, len(find_pictures(folders)))
-    config = dataclasses.replace(config, **fields)
+    config = dataclasses.replace(config, **(fields or {}))
     training, held_out = run_pictures(config, folders)
     if minutes is None and steps is None:
         minutes = MINUTES
@@ -196,7 +196,7 @@ def finetune(
         distortion=distortion,
         optimizer=optimizer,
     )
-    return keep_the_best(run, config, tiles, distortion)
+    return keep_the_better(run, config, tiles, distortion)
 
 
 def write_start(run: Path, config: TrainConfig, initial: Arrays) -> None:
@@ -216,7 +216,7 @@ def write_start(run: Path, config: TrainConfig, initial: Arrays) -> None:
     save_state(run / START, {name: initial[name] for name in arrays})
 
 
-def keep_the_best(
+def keep_the_better(
     run: Path,
     config: TrainConfig,
     tiles: np.ndarray,
