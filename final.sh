@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tuning of quadtree-tiny-v7: three seeds, two domains, ten minutes of one core each.
+# Fine-tuning of quadtree-tiny-v7: three seeds, three domains, ten minutes of one core each.
 #   ./final.sh OUT CORE [MINUTES]     OUT/domains must hold the folders of tools/domains.py
 # Writes OUT/table.txt. A finished part is not done again.
 set -u
@@ -12,11 +12,11 @@ run() { taskset -c "$core" "$python" "$@"; }
 # A line for each weights: name, 28 to 40 dB, all of the curves.
 table() { sed -E "s#^.*checkpoints/##; s#: 28-40 dB ([^,]*),.*, all ([^()]*\([^)]*\)).*#  28-40 dB: \1  all: \2#" "$1"; }
 mkdir -p "$out/logs" "$out/checkpoints"
-if [ ! -d "$out/domains/forest-held" ]; then
+if [ ! -d "$out/domains/people-held" ]; then
     pip3 download -q --no-deps -d "$out/wheels" deepforest==2.1.0
     run tools/domains.py "$out"/wheels/deepforest-2.1.0-*.whl -o "$out/domains"
 fi
-domains=${DOMAINS:-screens forest}
+domains=${DOMAINS:-screens forest people}
 weights=()
 for seed in 0 1 2; do
     for domain in $domains; do

@@ -1,22 +1,27 @@
-"""Makes the pictures of two domains that fine-tuning is measured on.
+"""Makes the pictures of three domains that fine-tuning is measured on.
 
     pip download --no-deps -d WHEELS deepforest==2.1.0
     python tools/domains.py WHEELS/deepforest-2.1.0-py3-none-any.whl -o OUT
 
-Four folders of PNG appear in OUT, none of whose pictures any weights were trained on:
+Folders of PNG appear in OUT, of pictures to train on and of others held out:
 
     screens        16 windows, charts, tables and pages of `codax.train.drawn`
     screens-held   12 others of the same kinds, from another seed
     forest         16 parts of 512x512 of one photograph of a forest from the air
     forest-held    6 parts of 384x512 of another photograph, 2 of 384x384 of another
                    forest and camera
+    people         16 photographs of people in black and white
+    people-held    8 others
 
-The photographs lie in the wheel of `deepforest` (MIT; tree crowns of the NEON sites
+No weights were trained on screens or forests. The people are 24 of
+`$CODAX_DATA/train_lossless`, on whose colours `quadtree-tiny-v7` was trained, on those of
+both folders. The forests lie in the wheel of `deepforest` (MIT; tree crowns of the NEON sites
 Yellowstone and Soaproot Saddle, 10 cm a pixel, without loss).
 """
 
 import argparse
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -32,6 +37,12 @@ SEEDS = {"screens": (77, 4), "screens-held": (78, 3)}
 LARGE = "2019_YELL_2_528000_4978000_image_crop2.png"
 OTHER = "2019_YELL_2_541000_4977000_image_crop.png"
 FAR = ("SOAP_031.png", "SOAP_061.png")
+PEOPLE = (
+    "0057e1e7 1a930344 201341cf 248a8957 27639d64 31312dd8 36d74b86 3b66d529 "
+    "4758a428 56fc9688 5c8f9379 695c9618 7232cd5f 7bd2a17c 829f43b2 99a0dc2a "
+    "a49ba4e9 ac28150f bcd32126 c9d89ccb e19535a8 e92c04dc f8838312 b5f707a7"
+).split()
+"""Every third is held out."""
 
 
 def drawn(seed: int, count: int) -> dict[str, np.ndarray]:
@@ -53,6 +64,14 @@ def parts(picture: np.ndarray, rows: int, columns: int) -> dict[str, np.ndarray]
     }
 
 
+def people(held: bool) -> dict[str, np.ndarray]:
+    """Pictures by name, without their colours."""
+    folder = Path(os.environ["CODAX_DATA"]) / "train_lossless"
+    names = [name for k, name in enumerate(PEOPLE) if (k % 3 == 2) == held]
+    found = {name: Image.open(folder / f"cidt-{name}.webp") for name in names}
+    return {k: np.asarray(v.convert("L").convert("RGB")) for k, v in found.items()}
+
+
 def main() -> None:
     """Writes the four folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -71,6 +90,7 @@ def main() -> None:
     held = parts(photographs[OTHER], SIDE, 384)
     far = {name[:-4]: photographs[name][:384, :384] for name in FAR}
     folders["forest-held"] = held | far
+    folders |= {"people": people(held=False), "people-held": people(held=True)}
     for folder, pictures in folders.items():
         place = given.output / folder
         place.mkdir(parents=True, exist_ok=True)
