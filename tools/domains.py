@@ -14,9 +14,9 @@ Folders of PNG appear in OUT, of pictures to train on and of others held out:
     people-held    8 others
 
 No weights were trained on screens or forests. The people are 24 of
-`$CODAX_DATA/train_lossless`, on whose colours `quadtree-tiny-v7` was trained, on those of
-both folders. The forests lie in the wheel of `deepforest` (MIT; tree crowns of the NEON sites
-Yellowstone and Soaproot Saddle, 10 cm a pixel, without loss).
+`$CODAX_DATA/train_lossless`, all of which `quadtree-tiny-v7` was trained on in colour.
+The forests lie without loss in the wheel of `deepforest` (MIT), by their names from the
+sites Yellowstone and Soaproot Saddle of NEON.
 """
 
 import argparse
