@@ -1,22 +1,24 @@
 """Compares runs on the held-out pictures: what a change of training is worth.
 
-    python tools/held_out.py RUN... [--pictures N] [--side N] [--drawn] [--steps]
+    python tools/held_out.py RUN... [--pictures N] [--side N] [--drawn | --data DIR]
+                             [--steps | --files]
 
 The first run is what the others are compared with. Bits are those of the smooth
 estimate with rounded latents, which files meet within 1 % (`codax export` checks it),
 since a run with `exact=false` has a prior in float, which no file can carry. A run of
 one quality (`quality=Q`) is compared at its own PSNR. Runs have no tables of dependent
-quantisation, so these are bits of plain latents. With `--drawn` the pictures are
-the twelve of `codax.train.drawn.held_out` instead of photographs.
+quantisation, so these are bits of plain latents. With `--drawn` the pictures are the
+twelve of `codax.train.drawn.held_out` instead of photographs, with `--data` those of a
+folder.
 
 A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as
-`trunk.npz`: runs that go on are compared at equal steps. `--steps` also prints the bits
-of each step of the coding order. It may also be the folder of a checkpoint: then bits
-are those of its files.
+`trunk.npz`: runs that go on are compared at equal steps. It may be the name or folder
+of exported weights, too; of those `--files` codes real files instead. `--steps` also
+prints the bits of each step of the coding order.
 """
 
 import argparse
-import json
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -26,48 +28,71 @@ from flax import nnx
 
 from codax.cli.runtime import prepare_jax
 from codax.codecs.families import family
-from codax.coding.trees import abstract_model, fill_model, read_config
+from codax.coding.trees import abstract_model, fill_model
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig, read_run
+from codax.train.data import find_pictures
 from codax.train.drawn.held_out import held_out_drawn
+from codax.train.finetune import read_start
 from codax.train.folders import centre_crops, run_pictures
+from codax.train.initial import Arrays
 from codax.train.state import load_state
+from codax.zoo.cards import find_card
 
 QUALITIES = (*range(5, 100, 10), 100)
 SIDE = 512
-CARD = "card.json"
 RANGES = ((28, 40), (28, 31), (31, 34), (34, 37), (37, 40))
-"""dB; the first is the headline's."""
+"""dB; the first is the headline's. All that the curves share is given, too."""
 EXACT = 99.0
 """dB of a picture that comes back exactly, as drawn ones may."""
 
 
-def networks(weights: Path, config: TrainConfig):
+def read(run: str) -> tuple[str, TrainConfig, Arrays]:
+    """A run's name, configuration and arrays."""
+    file = Path(run) if Path(run).is_file() else Path(run) / "weights.npz"
+    if not file.is_file():
+        return run, *read_start(run)
+    return f"{file.parent.name}/{file.name}", read_run(file.parent), load_state(file)
+
+
+def networks(weights: Arrays, config: TrainConfig):
     """The networks of a run with averaged weights of it."""
     graph, shapes = abstract_model(family(config.codec).networks, config.model)
     arrays = {
         path.partition("/")[2]: value
-        for path, value in load_state(weights).items()
+        for path, value in weights.items()
         if path.startswith(("ema/", "fixed/"))
     }
     return nnx.merge(graph, fill_model(shapes, arrays))
 
 
-def curve(
-    weights: Path, config: TrainConfig, pictures: list[np.ndarray], by_step: bool
-) -> Curve:
-    """Mean bits per pixel and PSNR, at several qualities or the run's own."""
-    model = networks(weights, config)
+@functools.cache
+def program(graph, exact: bool):
+    """What codes pictures with weights; runs of one shape share it."""
 
     @jax.jit
-    def forward(x, quality):
-        bits, decoded, _ = model.forward(x, quality, None, exact=config.exact)
+    def forward(state, x, quality):
+        model = nnx.merge(graph, state)
+        bits, decoded, _ = model.forward(x, quality, None, exact=exact)
         return bits, decoded
 
+    return forward
+
+
+def curve(
+    name: str,
+    config: TrainConfig,
+    weights: Arrays,
+    pictures: list[np.ndarray],
+    by_step: bool,
+) -> Curve:
+    """Mean bits per pixel and PSNR, at several qualities or the run's own."""
+    graph, state = nnx.split(networks(weights, config))
+    forward = program(graph, config.exact)
     fixed = config.quality >= 0
     bpp, db = [], []
     for steps in [config.quality] if fixed else [2 * q for q in QUALITIES]:
@@ -75,7 +100,7 @@ def curve(
         parts: Counter[str] = Counter()
         for rgb in pictures:
             x = rgb[None].astype(np.float32)
-            bits, decoded = forward(x, np.array([steps], np.int32))
+            bits, decoded = forward(state, x, np.array([steps], np.int32))
             seen = np.clip(np.round(np.asarray(decoded[0])), 0, 255).astype(np.uint8)
             area = rgb.shape[0] * rgb.shape[1]
             own = {name: float(value[0]) / area for name, value in bits.items()}
@@ -87,13 +112,12 @@ def curve(
         if by_step:
             mean = {name: round(v / len(pictures), 4) for name, v in parts.items()}
             print(f"  quality {steps / 2:g}: {mean}", flush=True)
-    name = f"{weights.parent.name}/{weights.name}"
     return Curve(name=name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
-def file_curve(folder: Path, pictures: list[np.ndarray]) -> Curve:
-    """Mean bits per pixel of a checkpoint's files, and their PSNR."""
-    codec = Codec.from_folder(folder)
+def file_curve(name: str, pictures: list[np.ndarray]) -> Curve:
+    """Mean bits per pixel of files made with exported weights, and their PSNR."""
+    codec = Codec.from_folder(find_card(name).folder)
     bpp, db = [], []
     for steps in QUALITIES:
         rates, quality = [], []
@@ -106,27 +130,11 @@ def file_curve(folder: Path, pictures: list[np.ndarray]) -> Curve:
     return Curve(name=codec.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
-def config_of(path: Path) -> TrainConfig:
-    """The configuration of a run or of a checkpoint's training."""
-    if not (path / CARD).is_file():
-        return read_run(path if path.is_dir() else path.parent)
-    card = json.loads((path / CARD).read_text())
-    training = card["training"]
-    return TrainConfig(
-        codec=card["codec"],
-        preset=card["preset"],
-        model=read_config(family(card["codec"]).config, card["config"]),
-        data=tuple(training["data"]),
-        held_out=training["held_out"],
-        held_out_of=training["held_out_of"],
-    )
-
-
 def change(anchor: Curve, test: Curve) -> str:
     """Bits of the test's at the anchor's PSNR, in percent more."""
     if len(test.bpp) > 1:
         found = [f"{a}-{b} dB {bd_rate(anchor, test, (a, b))}" for a, b in RANGES]
-        return ", ".join(found)
+        return ", ".join([*found, f"all {bd_rate(anchor, test, (0, EXACT))}"])
     usual = np.exp(np.interp(test.db[0], anchor.db, np.log(anchor.bpp)))
     return f"{100 * (test.bpp[0] / usual - 1):+.1f} % at {test.db[0]:.2f} dB"
 
@@ -134,11 +142,15 @@ def change(anchor: Curve, test: Curve) -> str:
 def main() -> None:
     """Prints a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--pictures", type=int, default=24)
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--drawn", action="store_true", help="drawn pictures instead")
+    other.add_argument("--data", metavar="DIR", help="pictures of a folder instead")
     parser.add_argument("--side", type=int, default=SIDE, help="of their middles (512)")
-    parser.add_argument("--drawn", action="store_true", help="drawn pictures instead")
-    parser.add_argument("--steps", action="store_true", help="bits of each step, too")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--steps", action="store_true", help="bits of each step, too")
+    how.add_argument("--files", action="store_true", help="bits of real files")
     given = parser.parse_args()
     prepare_jax()
     try:
@@ -148,19 +160,20 @@ def main() -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    configs = [config_of(run) for run in given.runs]
+    runs = [read(run) for run in given.runs]
     if given.drawn:
         pictures = held_out_drawn()[: given.pictures]
+    elif given.data:
+        pictures = centre_crops(find_pictures([given.data]), given.pictures, given.side)
     else:
-        _, held_out = run_pictures(configs[0])
+        _, held_out = run_pictures(runs[0][1])
         pictures = centre_crops(held_out, given.pictures, given.side)
     anchor = None
-    for run, config in zip(given.runs, configs, strict=True):
-        if (run / CARD).is_file():
-            found = file_curve(run, pictures)
+    for run in runs:
+        if given.files:
+            found = file_curve(run[0], pictures)
         else:
-            weights = run if run.is_file() else run / "weights.npz"
-            found = curve(weights, config, pictures, given.steps)
+            found = curve(*run, pictures, given.steps)
         anchor = anchor or found
         points = " ".join(
             f"{b:.3f}/{d:.2f}" for b, d in zip(found.bpp, found.db, strict=True)

@@ -19,6 +19,8 @@ from codax.cli.common import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from codax.train.config import TrainConfig
     from codax.train.data import ResidentSet
 
@@ -28,11 +30,15 @@ _DESCRIPTION = """\
 examples:
   codax train quadtree-tiny --data ~/photos --minutes 60 -o runs/mine
   codax train --resume -o runs/mine --minutes 60
+  codax train --finetune quadtree-tiny --data ~/screens -o runs/screens
 
 CONFIG is a Python file, or the name of a configuration that ships. Ctrl-C and
 SIGTERM save the state first. `codax export` makes weights of the run.
 """
-_RUN_FILES = ("log.jsonl", "watch.jsonl", "trunk.npz", "branch.npz", "weights.npz")
+_RUN_FILES = (
+    *("log.jsonl", "watch.jsonl"),
+    *("start.npz", "trunk.npz", "branch.npz", "weights.npz"),
+)
 _FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
 
 
@@ -45,7 +51,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="RUN", help="folder of the run"
     )
-    length = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument(
+        "--finetune",
+        metavar="WEIGHTS",
+        help="fit trained weights (name, folder or run) to 12 or more pictures of a "
+        "kind, in place of CONFIG; 10 minutes if nothing else is said",
+    )
+    length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--minutes", type=_minutes, metavar="N", help="time box, trunk and branch"
     )
@@ -113,21 +125,17 @@ def run(args: argparse.Namespace) -> int:
     from codax.cli.runtime import prepare_jax
 
     prepare_jax(args.device)
+    from codax.train.finetune import keep_the_better, tiles_of, write_start
     from codax.train.folders import run_pictures
-    from codax.train.initial import load_initial, with_frozen
     from codax.train.loop import Stopped, train
-    from codax.train.record import write_data
+    from codax.train.record import START, write_data
     from codax.train.watch import Watcher
 
     load_codec_file(args)
-    config = _configuration(args, folder, report)
-    initial = load_initial(_weights(args.init)) if args.init else None
-    if initial is not None and args.frozen:
-        if not config.freeze:
-            raise UsageError("--frozen: the configuration freezes nothing")
-        other = load_initial(_weights(args.frozen))
-        initial = with_frozen(initial, other, config.freeze)
+    config, initial = _start(args, folder, report)
     training, held_out = run_pictures(config, args.data)
+    tunes = args.finetune or (args.resume and (folder / START).is_file())
+    tiles = tiles_of(held_out) if tunes else None
     with report.waiting(f"reading {len(training)} pictures"):
         resident = _resident(config, training)
     for message in resident.skipped:
@@ -138,13 +146,16 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not args.resume:
         write_data(folder, training, held_out)
+    if args.finetune:
+        write_start(folder, config, initial)
     with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
         file.write(_command(args) + "\n")
 
     def say(line: str) -> None:
         report.result(line, {"progress": line})
 
-    watcher = Watcher(folder, config, held_out, say) if held_out else None
+    watches = held_out and tiles is None
+    watcher = Watcher(folder, config, held_out, say) if watches else None
     try:
         weights = train(
             config,
@@ -153,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
             minutes=args.minutes,
             steps=args.steps,
             resume=args.resume,
-            initial=initial,
+            initial=initial or None,
             stream=training if config.stream else (),
             watch=watcher,
             say=say,
@@ -164,6 +175,10 @@ def run(args: argparse.Namespace) -> int:
         )
         return 128 + stopped.signal
     report.result(f"{weights} written", {"weights": str(weights)})
+    if tiles is not None:
+        with report.waiting("comparing with the start"):
+            outcome = keep_the_better(folder, config, tiles)
+        report.result(str(outcome), {"saved": outcome.saved})
     return 0
 
 
@@ -172,30 +187,59 @@ def _check(args: argparse.Namespace, folder: Path) -> None:
     begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
     if args.frozen and not args.init:
         raise UsageError("--frozen goes only with --init")
+    if args.finetune:
+        if args.config or args.init or args.resume:
+            raise UsageError("--finetune goes with none of CONFIG, --init and --resume")
+        if not args.data:
+            raise UsageError("--finetune: no pictures; give --data DIR")
+    elif args.minutes is None and args.steps is None:
+        raise UsageError("give --minutes or --steps")
     if args.resume:
         if args.init or args.force:
             raise UsageError("--resume goes with neither --init nor --force")
         if not begun:
             raise UsageError(f"{folder}: no state to resume; start without --resume")
     else:
-        if not args.config:
+        if not args.config and not args.finetune:
             raise UsageError("CONFIG is missing: a file, or a name that ships")
         if begun and not args.force:
             raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
 
 
-def _configuration(
+def _start(
     args: argparse.Namespace, folder: Path, report: Reporter
+) -> tuple[TrainConfig, dict[str, np.ndarray]]:
+    """The configuration, and arrays to start from, where there are any."""
+    from codax.train.config import find_config, load_config, read_run
+    from codax.train.data import find_pictures
+    from codax.train.finetune import MINUTES, read_start, recipe
+    from codax.train.initial import load_initial, with_frozen
+
+    if args.finetune:
+        config, initial = read_start(args.finetune)
+        if args.minutes is None and args.steps is None:
+            args.minutes = MINUTES
+        config = recipe(config, len(find_pictures(args.data)))
+        return _changed(args, config, folder, report), initial
+    config = load_config(find_config(args.config)) if args.config else read_run(folder)
+    config = _changed(args, config, folder, report)
+    initial = load_initial(_weights(args.init)) if args.init else {}
+    if args.frozen:
+        if not config.freeze:
+            raise UsageError("--frozen: the configuration freezes nothing")
+        other = load_initial(_weights(args.frozen))
+        initial = with_frozen(initial, other, config.freeze)
+    return config, initial
+
+
+def _changed(
+    args: argparse.Namespace, config: TrainConfig, folder: Path, report: Reporter
 ) -> TrainConfig:
     """The configuration with what the command line changes."""
     import dataclasses
 
-    from codax.train.config import find_config, load_config, read_run, with_overrides
+    from codax.train.config import read_run, with_overrides
 
-    if args.config:
-        config = load_config(find_config(args.config))
-    else:
-        config = read_run(folder)
     config = with_overrides(config, args.set)
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
@@ -236,7 +280,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["codax", "train"] + ([args.config] if args.config else [])
     for flag, values in (("--set", args.set), ("--data", args.data)):
         words += [word for value in values for word in (flag, value)]
-    for name in ("codec", "init", "frozen", "minutes", "steps", "seed"):
+    for name in ("codec", "finetune", "init", "frozen", "minutes", "steps", "seed"):
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from codax.transforms.ms_ssim import ms_ssim
 
-__all__ = ["MS_SSIM_FACTOR", "Distortion", "rate_distortion"]
+__all__ = ["MS_SSIM_FACTOR", "Distortion", "distortion_of", "rate_distortion"]
 
 Distortion = Callable[[jax.Array, jax.Array], jax.Array]
 """(x, decoded), float32[N H W 3] of 0..255, to float32[N], differentiable; lambda is
@@ -18,6 +18,15 @@ that of a mean squared error."""
 
 MS_SSIM_FACTOR = 1200.0
 """Lambda for MS-SSIM is this times lambda for MSE: 0.0018 -> about 2.2."""
+
+
+def distortion_of(name: str | Distortion) -> Distortion:
+    """The distortion that a configuration names, or one's own."""
+    if callable(name):
+        return name
+    if name == "mse":
+        return lambda x, out: jnp.mean((out - x) ** 2, (1, 2, 3))
+    return lambda x, out: MS_SSIM_FACTOR * (1.0 - ms_ssim(x, out))
 
 
 def rate_distortion(
@@ -48,11 +57,6 @@ def rate_distortion(
     bpp = jnp.stack(list(bits.values())).sum(0) / pixels
     mse = jnp.mean((out - x) ** 2, (1, 2, 3))
     lmbda = model.rates.lmbda(quality.astype(jnp.float32))
-    if callable(distortion):
-        loss = bpp + lmbda * distortion(x, out)
-    elif distortion == "mse":
-        loss = bpp + lmbda * mse
-    else:
-        loss = bpp + MS_SSIM_FACTOR * lmbda * (1.0 - ms_ssim(x, out))
+    loss = bpp + lmbda * distortion_of(distortion)(x, out)
     parts = {name: value / pixels for name, value in bits.items()}
     return loss + sum(further.values()), {"bpp": bpp, "mse": mse, **parts, **further}

@@ -22,6 +22,7 @@ from codax.evaluation.summary import conditions
 __all__ = [
     "CHAIN",
     "HOURS",
+    "START",
     "chain_of",
     "digest_of",
     "read_record",
@@ -32,6 +33,8 @@ __all__ = [
 
 HOURS, CHAIN = "hours/", "chain"
 """Names, among arrays to start from, of hours by kind of machine and of the chain."""
+START = "start.npz"
+"""The weights that a run of fine-tuning began with, in its folder."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow", "constriction")
 OF_A_LINK = (
     "name",

@@ -17,7 +17,7 @@ from codax.errors import ConfigError
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.train.export import check_estimate, codec_of, export_weights
-from codax.train.record import read_record
+from codax.train.record import START, read_record
 from codax.train.state import large_layer, load_state
 
 __all__ = ["export_run", "next_version", "rounded_layers", "run_facts", "set_default"]
@@ -45,7 +45,8 @@ def export_run(
     """Writes the checkpoint folder of a run.
 
     The transforms' layers are rounded, see `rounded_layers`. Those that were taken from
-    a checkpoint are so already, and stay what they are.
+    a checkpoint are so already, and stay what they are. Those of fine-tuning are not:
+    it moves most weights by less than a step of the grid that it began on.
 
     Args:
         run: the run's folder, with `weights.npz`.
@@ -69,7 +70,9 @@ def export_run(
             "0 held-out pictures, expected at least 1 of 64x64 to check the estimate "
             "on; give `data=DIR`"
         )
-    arrays = rounded_layers(load_state(run / "weights.npz"))
+    arrays = load_state(run / "weights.npz")
+    if not (run / START).is_file():
+        arrays = rounded_layers(arrays)
     codec = codec_of(arrays, config)
     check_halos(codec.model.prior)
     low, high = (2 * end for end in codec.coder.qualities)
