@@ -93,7 +93,7 @@ def test_operations_beyond_exact_networks_are_refused():
         evaluate(lambda x: (jnp.exp(x),), np.ones(3, np.float32))
 
 
-def test_batched_dots_are_refused():
-    x = np.ones((2, 3, 3), np.float32)
-    with pytest.raises(UnsupportedError, match="batched dots"):
+def test_dots_of_a_batch_of_batches_are_refused():
+    x = np.ones((2, 2, 3, 3), np.float32)
+    with pytest.raises(UnsupportedError, match="only batches of matrices"):
         evaluate(lambda x: (jnp.matmul(x, x),), x)

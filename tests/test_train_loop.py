@@ -412,7 +412,6 @@ sys.path.insert(0, {tests!r})
 from test_train_loop import config_of, pictures, start_of
 from codax.train.drawn import drawn_set
 from codax.train.trainer import Trainer
-from codax.train.soap import refresh_bases
 config = config_of(batch=8, branch_batch=8, drawn=0.25)
 found = []
 for devices in (jax.devices()[:1], jax.devices()):
@@ -427,28 +426,61 @@ for devices in (jax.devices()[:1], jax.devices()):
         )
         losses.append(float(report["loss"]))
         if step == 0 or (step + 1) % 10 == 0:
-            state["opt"] = refresh_bases(state["opt"])
+            state = trainer.refreshed(state)
     found.append(losses)
 print(len(jax.devices()), np.abs(np.array(found[1]) / found[0] - 1).max())
 """
 
 
-@pytest.mark.slow
-def test_eight_devices_give_the_loss_of_one():
+ONCE = """
+import jax, jax.numpy as jnp, sys
+sys.path.insert(0, {tests!r})
+from test_train_loop import config_of, pictures, start_of
+from codax.train.trainer import Trainer
+programs = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **more: event.endswith("/backend_compile_duration")
+    and programs.append(more)
+)
+trainer = Trainer(config_of(), start_of("factorized"))
+data = trainer.place(pictures().arrays())
+state = trainer.place_state(trainer.initial_state())
+counts = []
+for step in range(3):
+    rates = jnp.asarray([1e-3])
+    state, _ = trainer.steps(state, data, rates, 2, 64, False)
+    state = trainer.refreshed(state)
+    counts.append(len(programs))
+print(len(jax.devices()), *(count - counts[0] for count in counts))
+"""
+
+
+def test_several_devices_compile_a_step_once():
+    """Also when the bases were refreshed between two steps."""
+    assert on_devices(2, ONCE).split() == ["2", "0", "0", "0"]
+
+
+def on_devices(count: int, script: str) -> str:
+    """What a script prints where the host has so many devices."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", DEVICES.format(tests=os.path.dirname(__file__))],
+        [sys.executable, "-c", script.format(tests=os.path.dirname(__file__))],
         capture_output=True,
         text=True,
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    count, worst = done.stdout.split()
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_eight_devices_give_the_loss_of_one():
+    count, worst = on_devices(8, DEVICES).split()
     assert int(count) == 8
     assert float(worst) < 1e-4
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from codax.train.soap import SoapState, refresh_bases, scale_by_soap
+from codax.coding.trees import flatten
+from codax.train.soap import SoapState, one_by_one, refresh_bases, scale_by_soap
 
 SHAPES = {
     "a": (18, 18),
@@ -79,10 +80,11 @@ def references():
     return found
 
 
-def test_updates_equal_the_dense_reference():
+@pytest.mark.parametrize("batched", [False, True])
+def test_updates_equal_the_dense_reference(batched):
     random = np.random.default_rng(0)
     params = {name: jnp.zeros(shape) for name, shape in SHAPES.items()}
-    optimizer = scale_by_soap()
+    optimizer = scale_by_soap(batched=batched)
     state, dense = optimizer.init(params), references()
     update = jax.jit(optimizer.update)
     for step in range(14):
@@ -109,13 +111,13 @@ def test_the_first_step_only_gathers_factors():
     grads = jax.tree.map(jnp.ones_like, params)
     updates, state = optimizer.update(grads, optimizer.init(params))
     assert all(not np.any(u) for u in jax.tree.leaves(updates))
-    np.testing.assert_array_equal(state.left["20x20"][0], np.full((20, 20), 20.0))
+    np.testing.assert_array_equal(state.left["20x20.0000"][0], np.full((20, 20), 20.0))
 
 
 @pytest.mark.parametrize("shape", [(401, 20), (20, 401), (401, 402)])
 def test_long_sides_are_not_rotated(shape):
     state = scale_by_soap(max_side=400).init({"a": jnp.zeros(shape)})
-    name = f"{shape[0]}x{shape[1]}"
+    name = f"{shape[0]}x{shape[1]}.0000"
     assert (state.left[name].size == 0) == (shape[0] > 400)
     assert (state.right[name].size == 0) == (shape[1] > 400)
 
@@ -129,9 +131,49 @@ def test_bases_stay_orthonormal_and_other_states_are_left_alone():
         grads = {"a": jnp.asarray(random.normal(size=(24, 20)), jnp.float32)}
         _, state = optimizer.update(grads, state)
         state = refresh_bases(state)
-    basis = np.asarray(state.left_basis["24x20"][0])
+    basis = np.asarray(state.left_basis["24x20.0000"][0])
     np.testing.assert_allclose(basis.T @ basis, np.eye(24), atol=1e-5)
     chained = ("clip", {"n": jnp.ones(2)}, state)
     found = refresh_bases(chained)
     assert found[0] == "clip"
     assert isinstance(found[2], SoapState)
+
+
+def test_the_first_bases_are_eigenvectors_after_several_steps_too():
+    random = np.random.default_rng(2)
+    optimizer = scale_by_soap()
+    state = optimizer.init({"a": jnp.zeros((18, 17))})
+    for _ in range(3):  # Of one compiled call, say.
+        grads = {"a": jnp.asarray(random.normal(size=(18, 17)), jnp.float32)}
+        _, state = optimizer.update(grads, state)
+    found = refresh_bases(state)
+    for factors, bases in (
+        (state.left, found.left_basis),
+        (state.right, found.right_basis),
+    ):
+        factor, basis = np.asarray(factors["18x17.0000"]), bases["18x17.0000"]
+        turned = np.swapaxes(basis, 1, 2) @ factor @ basis
+        values = np.diagonal(turned[0])
+        np.testing.assert_allclose(turned[0], np.diag(values), atol=1e-4)
+        assert np.all(np.diff(values) <= 0)
+    # Squares are spread over the new columns; none is lost.
+    before, after = (np.asarray(x.square["a"]) for x in (state, found))
+    assert after.min() > 0
+    assert after.sum() == pytest.approx(before.sum(), rel=1e-5)
+    assert not np.allclose(before, after)
+
+
+def test_a_state_with_batches_is_taken_apart():
+    random = np.random.default_rng(3)
+    params = {name: jnp.zeros(shape) for name, shape in SHAPES.items()}
+    grads = {
+        name: jnp.asarray(random.normal(size=shape), jnp.float32)
+        for name, shape in SHAPES.items()
+    }
+    batches, single = (scale_by_soap(batched=b) for b in (True, False))
+    _, old = batches.update(grads, batches.init(params))
+    _, new = single.update(grads, single.init(params))
+    wanted = flatten(new)
+    found = one_by_one(flatten(old), wanted)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5)

@@ -292,7 +292,6 @@ def measure(args) -> None:
     from codax.train.config import find_config, load_config, with_overrides
     from codax.train.data import ResidentSet, StreamingSet
     from codax.train.folders import run_pictures
-    from codax.train.soap import refresh_bases
     from codax.train.start import start_networks
     from codax.train.trainer import Trainer
 
@@ -335,7 +334,7 @@ def measure(args) -> None:
         state, report = trainer.steps(state, data, rates, batch, size, False)
         float(report["loss"])
         if config.optimizer == "soap" and int(state["step"]) % config.refresh < k:
-            state["opt"] = refresh_bases(state["opt"])
+            state = trainer.refreshed(state)
 
     print(jax.devices()[0].device_kind, f"x{len(jax.devices())}", f"{k} steps a call")
     bare_time = timed("bare", bare_call)

@@ -79,9 +79,11 @@ def _apply(equation: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _dot(inputs, params, aval):
-    (left, right), (left_batch, right_batch) = params["dimension_numbers"]
-    if left_batch or right_batch:
-        raise UnsupportedError("oracle: batched dots are not part of exact networks")
+    (left, right), batch = params["dimension_numbers"]
+    if (tuple(left), tuple(right), *map(tuple, batch)) == ((2,), (1,), (0,), (0,)):
+        return inputs[0] @ inputs[1]
+    if any(batch):
+        raise UnsupportedError("oracle: only batches of matrices can be multiplied")
     return np.tensordot(inputs[0], inputs[1], (tuple(left), tuple(right)))
 
 

@@ -44,7 +44,7 @@ from codax.train.initial import join_initial
 from codax.train.loss import Distortion
 from codax.train.record import write_before, write_environment
 from codax.train.schedule import Box
-from codax.train.soap import refresh_bases
+from codax.train.soap import one_by_one
 from codax.train.start import sample_crops, start_networks
 from codax.train.state import load_state, save_state
 from codax.train.trainer import State, Trainer, updates_counted
@@ -146,7 +146,7 @@ def train(
         phases = ["trunk", "branch"] if config.branch > 0 else ["trunk"]
         if resume:
             stored = load_state(newest)
-            state = unflatten_like(state, stored)
+            state = unflatten_like(state, one_by_one(stored, flatten(state)))
             if newest.stem == "branch":
                 phases = ["branch"]
                 branch = {k: stored[k] for k in stored if k.startswith("branch_")}
@@ -285,7 +285,7 @@ class _Runner:
                 step == box.first
                 or (step + k) // config.refresh > step // config.refresh
             ):
-                state["opt"] = refresh_bases(state["opt"])
+                state = self.trainer.refreshed(state)
             if (step + k) // config.adapt > step // config.adapt:
                 state = self._adapt(state, "run")
             step += k

@@ -23,7 +23,7 @@ from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
 from codax.train.loss import Distortion, rate_distortion
-from codax.train.soap import scale_by_soap
+from codax.train.soap import refresh_bases, scale_by_soap
 from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
 
 __all__ = ["State", "Trainer", "make_optimizer", "updates_counted"]
@@ -150,7 +150,14 @@ class Trainer:
 
     def place_state(self, state: State) -> State:
         """Places copies: parts that share a buffer cannot both be given to a step."""
+        if self.mesh is None:
+            # Compiles nothing, unlike `jnp.copy`; on several devices it does not copy.
+            return jax.device_put(state, may_alias=False)
         return self.place(jax.tree.map(jnp.copy, state))
+
+    def refreshed(self, state: State) -> State:
+        """The state with SOAP's bases refreshed, placed as it was."""
+        return state | {"opt": self.place(refresh_bases(state["opt"]))}
 
     def _share_out(self, x: jax.Array) -> jax.Array:
         """Splits the first axis among the devices; the values stay the same."""
@@ -281,10 +288,9 @@ class Trainer:
                 lambda path, g: jnp.zeros_like(g) if _is_under(path, frozen) else g,
                 grads,
             )
-        norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grads)))
-        good = jnp.isfinite(norm)
-        safe = jax.tree.map(lambda g: jnp.where(good, g, 0.0), grads)
-        updates, opt = self.optimizer.update(safe, state["opt"], state["params"])
+        norm = optax.global_norm(grads)
+        good = jnp.isfinite(norm)  # Else nothing that follows is kept.
+        updates, opt = self.optimizer.update(grads, state["opt"], state["params"])
         params = optax.apply_updates(
             state["params"], jax.tree.map(lambda u: -rate * u, updates)
         )
