@@ -78,7 +78,9 @@ def train(table: Table, name: str, steps: int) -> None:
     """What stands before the first steps of a run."""
     config = load_config(find_config(name))
     pictures = noise(PICTURES)
-    model = table.row("networks and their start", lambda: start_networks(config, pictures))
+    model = table.row(
+        "networks and their start", lambda: start_networks(config, pictures)
+    )
     trainer = Trainer(config, model)
     state = table.row(
         "state of the optimiser", lambda: trainer.place_state(trainer.initial_state())
@@ -87,7 +89,8 @@ def train(table: Table, name: str, steps: int) -> None:
     rates = jnp.full(1, 1e-3)
     sizes = (config.batch, config.crop, False)
     traced = table.row(
-        "step, tracing", lambda: Trainer.steps.trace(trainer, state, data, rates, *sizes)
+        "step, tracing",
+        lambda: Trainer.steps.trace(trainer, state, data, rates, *sizes),
     )
     lowered = table.row("step, lowering", traced.lower)
     step = table.row("step, compiling", lowered.compile)
@@ -116,7 +119,7 @@ def files(table: Table, model: str, side: int) -> None:
     codec = table.row("loading", lambda: load(model))
     for turn in ("first", "second"):
         data = table.row(f"{turn} encode", lambda: codec.encode(rgb))
-        table.row(f"{turn} decode", lambda: np.asarray(codec.decode(data)))
+        table.row(f"{turn} decode", lambda d=data: np.asarray(codec.decode(d)))
     table.show()
 
 

@@ -162,7 +162,7 @@ class SymbolEncoder:
             ConfigError: arrays of another kind or of different lengths, no such table,
                 or a symbol too far beyond its table.
         """
-        if symbols.ndim > 1:
+        if symbols.ndim == 2 and symbols.shape == index.shape:
             for row, own in zip(symbols, index, strict=True):
                 self.put(row, own, tables)
             return
