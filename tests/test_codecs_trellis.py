@@ -69,14 +69,20 @@ def test_an_encoder_may_leave_it_and_the_plain_file_is_that_of_the_old_weights()
 def test_estimate_costs_and_file_agree():
     rgb = photo()[:128, 200:328]
 
+    model, trellis = codec().model, codec().coder.trellis
+    model.trellis = trellis  # As training has it.
+
     @partial(jax.jit, compiler_options=QUICK)
     def estimate(x, quality):
-        bits, kept = codec().rate(codec().analysis(x, quality), quality)
-        return sum(b[0] for b in bits.values()) / 8, kept
+        bits, kept = codec().rate(codec().analysis(x, quality / 2), quality / 2)
+        told = trellis.told(quality)[None]
+        paid = model.forward(x, told, None, exact=True)[0]
+        return *(sum(b[0] for b in part.values()) / 8 for part in (bits, paid)), kept
 
     for quality in (START - 1, START, 190):
         stream = codec().coder.compress(rgb, quality)
-        size, kept = estimate(rgb[None].astype(np.float32), np.float32(quality / 2))
+        size, paid, kept = estimate(rgb[None].astype(np.float32), np.int32(quality))
+        assert float(paid) == pytest.approx(float(size), rel=1e-4)
         assert abs(float(size) - len(stream)) < 0.01 * len(stream) + 64
         decoded = codec().coder.decode_latents(stream, 128, 128, quality)["y"]
         # Latents of other shapes of tiles differ by float rounding, few by a point.

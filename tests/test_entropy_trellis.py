@@ -142,6 +142,8 @@ def test_damaged_streams_give_latents_within_limits_or_a_format_error():
 
 def test_weights_without_it_have_none_and_wrong_ones_are_refused():
     assert Trellis.load({}) is None
+    with pytest.raises(ModelError, match="no tables of dependent quantisation"):
+        Trellis.read({})
     good = {"step": 12, "start": 100, "shift": 9, "weight": 192}
     with pytest.raises(ModelError, match="trellis of 127 tables"):
         Trellis.load(Trellis.pack(HALVES[1:], **good))

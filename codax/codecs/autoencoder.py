@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from codax.coding.rate import rate
+from codax.entropy.trellis import Trellis
 from codax.transforms.autoencoder import (
     PIXEL_SCALE,
     Analysis,
@@ -44,6 +45,7 @@ class Autoencoder(nnx.Module):
         h_a: y to z; absent in codecs without side information.
         g_s_residual: latent residual prediction, where the codec has it.
         prior: exact networks, tables and the coding order.
+        trellis: how `forward` quantises dependently without a key; None for plainly.
     """
 
     synthesis_reads = ("y",)
@@ -82,6 +84,7 @@ class Autoencoder(nnx.Module):
         if residual:
             self.g_s_residual = ResidualPrediction(transforms, residual, rngs=rngs)
         self.prior = prior
+        self.trellis: Trellis | None = None
 
     def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
         """Starts as the transform coder that fits pictures best.
@@ -150,7 +153,9 @@ class Autoencoder(nnx.Module):
             the loss, float32[N] each.
         """
         latents = self.analysis(x, quality)
-        bits, decoded = rate(self.prior, latents, quality, key, exact=exact)
+        bits, decoded = rate(
+            self.prior, latents, quality, key, exact=exact, trellis=self.trellis
+        )
         return bits, self.synthesis(decoded, quality), {}
 
     def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:

@@ -97,7 +97,9 @@ class Trellis:
 
     @classmethod
     def read(cls, packed: Mapping[str, np.ndarray]) -> Trellis:
-        """The trellis among stored arrays that have one; raises as `load`."""
+        """The trellis among stored arrays; raises as `load`, also if there is none."""
+        if SETTINGS not in packed:
+            raise ModelError("weights: no tables of dependent quantisation")
         settings, parts = packed[SETTINGS], stored_tables(packed, NAME)
         if settings.shape != (4,) or len(parts) != TABLES:
             raise ModelError(

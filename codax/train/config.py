@@ -85,6 +85,9 @@ class TrainConfig:
     """Share of a time box given to the decay branch."""
     hard: float = 0.15
     """Last share of the branch in which the encoder is frozen and rounding is hard."""
+    trellis: str = ""
+    """A checkpoint whose tables of dependent quantisation are used where rounding is
+    hard; its prior must be that of the run, frozen."""
     freeze: tuple[str, ...] = ()
     """Networks that stay as they are, such as `g_a` and `g_s` when a prior is fitted to
     trained transforms."""

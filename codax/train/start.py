@@ -9,8 +9,11 @@ from flax import nnx
 
 from codax.codecs.families import family
 from codax.coding.checks import check_order
+from codax.entropy.trellis import Trellis
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
+from codax.zoo.cards import find_card
+from codax.zoo.weights import read_checkpoint
 
 __all__ = ["sample_crops", "start_networks"]
 
@@ -39,9 +42,14 @@ def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:
         The `nnx` module, ready to train.
 
     Raises:
-        ModelError: its coding order does not code every latent once.
+        ModelError: its coding order does not code every latent once, or the checkpoint
+            of dependent quantisation is missing or has none.
     """
     model = family(config.codec).networks(config.model, rngs=nnx.Rngs(config.seed))
     check_order(model.prior)
+    if config.trellis:
+        model.trellis = Trellis.read(
+            read_checkpoint(find_card(config.trellis).folder)[0]
+        )
     model.start(lambda count, side: sample_crops(resident, count, side, config.seed))
     return model
