@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -78,7 +79,9 @@ def train(table: Table, name: str, steps: int) -> None:
     """What stands before the first steps of a run."""
     config = load_config(find_config(name))
     pictures = noise(PICTURES)
-    model = table.row("networks and their start", lambda: start_networks(config, pictures))
+    model = table.row(
+        "networks and their start", lambda: start_networks(config, pictures)
+    )
     trainer = Trainer(config, model)
     state = table.row(
         "state of the optimiser", lambda: trainer.place_state(trainer.initial_state())
@@ -87,7 +90,8 @@ def train(table: Table, name: str, steps: int) -> None:
     rates = jnp.full(1, 1e-3)
     sizes = (config.batch, config.crop, False)
     traced = table.row(
-        "step, tracing", lambda: Trainer.steps.trace(trainer, state, data, rates, *sizes)
+        "step, tracing",
+        lambda: Trainer.steps.trace(trainer, state, data, rates, *sizes),
     )
     lowered = table.row("step, lowering", traced.lower)
     step = table.row("step, compiling", lowered.compile)
@@ -115,8 +119,8 @@ def files(table: Table, model: str, side: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     codec = table.row("loading", lambda: load(model))
     for turn in ("first", "second"):
-        data = table.row(f"{turn} encode", lambda: codec.encode(rgb))
-        table.row(f"{turn} decode", lambda: np.asarray(codec.decode(data)))
+        data = table.row(f"{turn} encode", partial(codec.encode, rgb))
+        table.row(f"{turn} decode", partial(codec.decode, data))
     table.show()
 
 
