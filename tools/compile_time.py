@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -118,8 +119,8 @@ def files(table: Table, model: str, side: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     codec = table.row("loading", lambda: load(model))
     for turn in ("first", "second"):
-        data = table.row(f"{turn} encode", lambda: codec.encode(rgb))
-        table.row(f"{turn} decode", lambda d=data: np.asarray(codec.decode(d)))
+        data = table.row(f"{turn} encode", partial(codec.encode, rgb))
+        table.row(f"{turn} decode", partial(codec.decode, data))
     table.show()
 
 

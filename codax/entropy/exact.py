@@ -237,7 +237,7 @@ def keep_in_bounds(module: nnx.Module) -> None:
         share = jnp.clip(room / jnp.maximum(products, 1.0), 0.0, 1.0)
         share = jnp.expand_dims(share, layer.tap_axes)
         # Not `[...] =`, which asks a traced array for its sharding: in a large trace
-        # the answer, an error with the array's origin, takes a sixth of a second.
+        # the answer, an error that names the array's origin, takes 0.15 seconds.
         layer.kernel.set_value(jnp.where(share < 1.0, used * share, kernel))
 
 

@@ -47,6 +47,15 @@ def updates_counted(state: State) -> Any:
     return counts[0][1] if counts else None
 
 
+def _norm(tree: Any) -> jax.Array:
+    """The norm of all arrays together.
+
+    Of one row: sums of each array would be compiled for every shape.
+    """
+    row = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+    return jnp.sqrt(jnp.sum(row * row))
+
+
 def make_optimizer(
     config: TrainConfig, inner: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformation:
@@ -64,6 +73,10 @@ def make_optimizer(
     share = config.weight_decay
     decay = [optax.add_decayed_weights(share)] if share else []
 
+    def clipped(updates):
+        share = config.clip / jnp.maximum(_norm(updates), config.clip)
+        return jax.tree.map(lambda u: share * u, updates)
+
     def linear_share(updates):
         def scale(path, u):
             return u * (config.linear_rate if _is_under(path, LINEAR) else 1.0)
@@ -71,7 +84,7 @@ def make_optimizer(
         return jax.tree_util.tree_map_with_path(scale, updates)
 
     return optax.chain(
-        optax.clip_by_global_norm(config.clip),
+        optax.stateless(lambda updates, params: clipped(updates)),
         inner,
         *decay,
         optax.stateless(lambda updates, params: linear_share(updates)),
@@ -288,7 +301,7 @@ class Trainer:
                 lambda path, g: jnp.zeros_like(g) if _is_under(path, frozen) else g,
                 grads,
             )
-        norm = optax.global_norm(grads)
+        norm = _norm(grads)
         good = jnp.isfinite(norm)  # Else nothing that follows is kept.
         updates, opt = self.optimizer.update(grads, state["opt"], state["params"])
         params = optax.apply_updates(
