@@ -50,7 +50,7 @@ class FakeCodec:
     def wrote(self, file):
         return (self.codec_id, self.weights_hash) == (file.codec_id, file.weights_hash)
 
-    def dependent(self, quality):
+    def dependent(self, quality, *, refine=0):
         return False
 
     def compress(self, rgb, quality, *, refine=0):

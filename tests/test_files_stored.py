@@ -173,7 +173,7 @@ def test_a_psnr_is_met_without_loss_where_that_is_smaller_or_alone_reaches_it(
     assert container.read(codec.encode(text(), target_psnr=30)).stored
     assert not container.read(codec.encode(photo(), target_psnr=18)).stored
     poor = np.zeros((128, 192, 3), np.uint8)
-    monkeypatch.setattr(codec, "decompress", lambda *_: poor)
+    monkeypatch.setattr(codec, "decompress", lambda *_, **__: poor)
     assert exact(photo(), decode_image(codec.encode(photo(), target_psnr=60)))
     with pytest.raises(UnsupportedError, match="60 dB is out of reach"):
         codec.encode(photo(), target_psnr=60, fallback=False)

@@ -142,7 +142,7 @@ def _coded(
                 quality=trial,
                 stream=streams[trial],
                 layered=coder.layers > 1,
-                trellis=coder.dependent(trial),
+                trellis=coder.dependent(trial, refine=refine),
                 colour=Colour.GREY if picture.grey else Colour.RGB,
                 bit_depth=8 * samples.dtype.itemsize,
                 sections=sections,
@@ -153,7 +153,10 @@ def _coded(
         file_at(trial)
         if coder.lossless:
             return math.inf
-        decoded = coder.decompress(streams[trial], height, width, trial)
+        dependent = coder.dependent(trial, refine=refine)
+        decoded = coder.decompress(
+            streams[trial], height, width, trial, trellis=dependent
+        )
         return _psnr(picture, decoded)
 
     if half_steps is not None:
