@@ -50,7 +50,7 @@ class FakeCodec:
     def wrote(self, file):
         return (self.codec_id, self.weights_hash) == (file.codec_id, file.weights_hash)
 
-    def dependent(self, quality, *, trellis=True):
+    def dependent(self, quality, **effort):
         return False
 
     def compress(self, rgb, quality, **effort):

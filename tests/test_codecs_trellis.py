@@ -64,6 +64,7 @@ def test_an_encoder_may_leave_it_and_the_plain_file_is_that_of_the_old_weights()
     # Below its beginning a file may have it all the same: the header decides.
     assert not codec().coder.dependent(START - 1)
     assert not codec().coder.dependent(200, trellis=False)
+    assert not codec().coder.dependent(200, refine=10)
 
 
 def test_estimate_costs_and_file_agree():

@@ -19,7 +19,8 @@ class Effort:
     Attributes:
         trellis: quantise dependently, where the weights have tables for it
             (`codax.entropy.trellis`); else latents are rounded one by one.
-        refine: steps of gradient descent on the latents (`codax.coding.refining`).
+        refine: steps of gradient descent on the latents (`codax.coding.refining`);
+            refined latents lie near the plain grid, and are coded on it.
     """
 
     trellis: bool = True
@@ -28,17 +29,18 @@ class Effort:
     @property
     def searching(self) -> Effort:
         """What a search for a quality does, before the last files of it."""
-        return Effort(trellis=self.trellis)
+        return Effort(trellis=self.trellis and not self.refine)
 
 
 EFFORTS = {
     1: Effort(trellis=False),
     **dict.fromkeys(range(2, 7), Effort()),
-    7: Effort(refine=30),
+    7: Effort(refine=60),
     8: Effort(refine=100),
     9: Effort(refine=300),
 }
-"""By level. 2 and 3 are kept for cheaper searches, 5 and 6 for dearer ones."""
+"""By level. 2 and 3 are kept for cheaper searches, 5 and 6 for dearer ones. Fewer steps
+than 60 gain less than a trellis does at high qualities."""
 
 
 def effort_of(level: Any) -> Effort:

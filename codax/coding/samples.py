@@ -99,14 +99,19 @@ class SampleCoder:
         own = (self.codec_id, self.weights_hash)
         return own == (file.codec_id, file.weights_hash)
 
-    def dependent(self, quality: int, *, trellis: bool = True) -> bool:
+    def dependent(self, quality: int, *, refine: int = 0, trellis: bool = True) -> bool:
         """Whether `compress` quantises dependently, so that the header must say so.
+
+        Refined latents lie near the plain grid already, so that a trellis only loses.
 
         Args:
             quality: half steps 0..200.
+            refine: as of `compress`.
             trellis: whether it may.
         """
-        return trellis and self.trellis is not None and quality >= self.trellis.start
+        if self.trellis is None or refine or not trellis:
+            return False
+        return quality >= self.trellis.start
 
     def compress(
         self,
@@ -196,7 +201,8 @@ class SampleCoder:
             What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
-        used = self.trellis if self.dependent(quality, trellis=trellis) else None
+        dependent = self.dependent(quality, refine=refine, trellis=trellis)
+        used = self.trellis if dependent else None
         quality = _told(quality, used)
         prefix, shifts = b"", {}
         if self.lossless:
@@ -239,7 +245,7 @@ class SampleCoder:
             width: columns of the picture.
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
-                None for what `compress` does by itself.
+                None for what `compress` does by itself, without `refine`.
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:
@@ -272,7 +278,7 @@ class SampleCoder:
             width: columns of the picture.
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
-                None for what `compress` does by itself.
+                None for what `compress` does by itself, without `refine`.
             oracle: evaluate the exact networks with NumPy instead of XLA.
 
         Returns:

@@ -105,7 +105,7 @@ class Codec:
             lossless: refuse what does not come back to the last bit.
             effort: how long to look for a smaller file, 1 to 9: 1 rounds, up to 6 a
                 path is searched (where the weights have tables for it), 7, 8 and 9
-                refine latents by about 30, 100 and 300 steps of gradient descent.
+                refine latents by 60, 100 and 300 steps of gradient descent.
             metadata: `all` to keep, `icc` the profile only, or `none`.
             fallback: False always gives a file of this codec, even where lossless WebP
                 is smaller.

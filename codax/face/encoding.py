@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from numbers import Real
 
@@ -145,7 +146,7 @@ class _Files:
 
     def at(self, quality: int) -> bytes:
         """The file of a quality in half steps."""
-        coder, trellis = self._coder, self._effort.trellis
+        coder = self._coder
         height, width = self._samples.shape[:2]
         return container.write(
             Container(
@@ -156,7 +157,7 @@ class _Files:
                 quality=quality,
                 stream=self._stream(quality),
                 layered=coder.layers > 1,
-                trellis=coder.dependent(quality, trellis=trellis),
+                trellis=coder.dependent(quality, **asdict(self._effort)),
                 colour=Colour.GREY if self._picture.grey else Colour.RGB,
                 bit_depth=8 * self._samples.dtype.itemsize,
                 sections=self._sections,
@@ -184,9 +185,8 @@ class _Files:
             self._streams[quality] = self._coder.compress(
                 self._samples,
                 quality,
-                refine=self._effort.refine,
-                trellis=self._effort.trellis,
                 progress=self._progress,
+                **asdict(self._effort),
             )
         return self._streams[quality]
 
@@ -201,7 +201,7 @@ class _Files:
             height,
             width,
             quality,
-            trellis=self._coder.dependent(quality, trellis=self._effort.trellis),
+            trellis=self._coder.dependent(quality, **asdict(self._effort)),
         )
         if self._picture.grey:
             decoded = np.asarray(Image.fromarray(decoded).convert("L"))
