@@ -170,7 +170,7 @@ def one_by_one(
     """Arrays of a run's state with matrices by themselves that were stored in batches.
 
     Args:
-        arrays: by path, as stored; runs begun before version 0.2 have batches.
+        arrays: by path, as stored; runs of earlier versions have batches.
         wanted: those of a state like the one to be filled.
     """
     found, taken = dict(arrays), dict.fromkeys(arrays, 0)

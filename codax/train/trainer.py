@@ -302,28 +302,12 @@ class Trainer:
                 grads,
             )
         norm = _norm(grads)
-        good = jnp.isfinite(norm)  # Else nothing that follows is kept.
-        updates, opt = self.optimizer.update(grads, state["opt"], state["params"])
-        params = optax.apply_updates(
-            state["params"], jax.tree.map(lambda u: -rate * u, updates)
-        )
-        if frozen:
-            params = jax.tree_util.tree_map_with_path(
-                lambda path, new, old: old if _is_under(path, frozen) else new,
-                params,
-                state["params"],
-            )
-        params = self._in_bounds(params, state["fixed"])
-        # The average follows fast at first, so that early states are of use. Counted
-        # from the optimiser's start: weights to start from came with older steps.
-        count = updates_counted(state)
-        if count is None:
-            count = state["step"]
-        decay = jnp.minimum(config.ema, (1.0 + count) / (10.0 + count))
-        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
-        ema = self._in_bounds(ema, state["fixed"])
-        keep = lambda new, old: jax.tree.map(  # noqa: E731
-            lambda a, b: jnp.where(good, a, b), new, old
+        good = jnp.isfinite(norm)
+        before = (state["params"], state["ema"], state["opt"])
+        params, ema, opt = jax.lax.cond(
+            good,
+            lambda: self._updated(state, grads, rate, frozen),
+            lambda: before,
         )
         one_hot = jax.nn.one_hot(anchor, QUALITY_ANCHORS)
         count = one_hot.sum(0)
@@ -332,9 +316,9 @@ class Trainer:
         running = jnp.where((count > 0) & good, fresh, running)
         new = {
             "fixed": state["fixed"],
-            "params": keep(params, state["params"]),
-            "ema": keep(ema, state["ema"]),
-            "opt": keep(opt, state["opt"]),
+            "params": params,
+            "ema": ema,
+            "opt": opt,
             "step": state["step"] + 1,
             "skipped": state["skipped"] + (~good).astype(jnp.int32),
             "run_of_bad": jnp.where(good, 0, state["run_of_bad"] + 1),
@@ -353,6 +337,30 @@ class Trainer:
         if "commitment" in parts:
             report["commitment"] = jnp.mean(parts["commitment"])
         return new, report
+
+    def _updated(
+        self, state: State, grads: Any, rate, frozen: tuple[str, ...]
+    ) -> tuple[Any, Any, Any]:
+        """Weights, their average and the optimiser after a step of these gradients."""
+        updates, opt = self.optimizer.update(grads, state["opt"], state["params"])
+        params = optax.apply_updates(
+            state["params"], jax.tree.map(lambda u: -rate * u, updates)
+        )
+        if frozen:
+            params = jax.tree_util.tree_map_with_path(
+                lambda path, new, old: old if _is_under(path, frozen) else new,
+                params,
+                state["params"],
+            )
+        params = self._in_bounds(params, state["fixed"])
+        # The average follows fast at first, so that early states are of use. Counted
+        # from the optimiser's start: weights to start from came with older steps.
+        count = updates_counted(state)
+        if count is None:
+            count = state["step"]
+        decay = jnp.minimum(self.config.ema, (1.0 + count) / (10.0 + count))
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state["ema"], params)
+        return params, self._in_bounds(ema, state["fixed"]), opt
 
     def adapt(
         self, state: State, pictures: np.ndarray, stage: str
