@@ -23,6 +23,7 @@ from codax.train.counting import SHIFT, START, STEP, WEIGHT, fit_scales, fit_tre
 from codax.train.data import find_pictures, split
 from codax.train.export import check_estimate
 from codax.train.folders import centre_crops
+from codax.train.shipping import LOG
 from codax.zoo.cards import find_card
 from codax.zoo.weights import (
     of_networks,
@@ -85,7 +86,9 @@ def _add(given: argparse.Namespace) -> None:
         weight=given.weight,
     )
     version = given.version or card.version + 1
-    known = fields.get("previous", {}) | {card.weights_hash: card.name}
+    known = fields.get("previous", {})
+    if version != card.version:
+        known = known | {card.weights_hash: card.name}
     fields = {name: v for name, v in fields.items() if name not in RESULTS} | {
         "name": f"{card.codec}-{card.preset}-v{version}",
         "version": version,
@@ -103,6 +106,9 @@ def _add(given: argparse.Namespace) -> None:
     }
     folder = given.output / fields["name"]
     write_checkpoint(folder, own, fields, codec.coder.order)
+    log = card.folder / LOG
+    if log.is_file():
+        (folder / LOG).write_bytes(log.read_bytes())
     differences = ", ".join(f"{100 * d:+.2f} % at {q / 2:g}" for q, d in error.items())
     print(f"{folder} written; files against the estimate: {differences}")
 
