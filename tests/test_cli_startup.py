@@ -1,5 +1,6 @@
 """Answers that need no network come at once and load no JAX."""
 
+import os
 import pwd
 import resource
 import subprocess
@@ -123,3 +124,28 @@ def test_closed_pipe_is_quiet():
         text=True,
     )
     assert done.stderr == ""
+
+
+def test_two_programs_may_fill_one_cache(tmp_path):
+    """One reads what the other has half written: it compiles, and says nothing."""
+    script = """
+import jax, pathlib, sys
+from codax.cli.runtime import cache_folder, prepare_jax
+prepare_jax("cpu")
+f = jax.jit(lambda x: x * 3 + 1)
+f(1.0)
+entries = list((cache_folder() / "jax").glob("*-cache"))
+for entry in entries:
+    entry.write_bytes(entry.read_bytes()[:20])
+jax.clear_caches()
+print(len(entries) > 0, f(2.0))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "7.0"]
+    assert not done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,8 @@ def prepare_jax(device: str = "auto") -> None:
         jax.config.update("jax_compilation_cache_dir", str(kept / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        # An entry that another process is about to write is compiled here once more.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent")
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     elif device == "gpu":
