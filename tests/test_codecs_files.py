@@ -8,7 +8,7 @@ from fake_codec import CARD, FakeCodec, install
 from PIL import Image
 
 from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
-from codax.face.encoding import encode_image
+from codax.face.encoding import _highest, encode_image
 from codax.face.loading import decode_image
 from codax.files import container
 from codax.files.container import Colour, Container, Tag
@@ -206,3 +206,19 @@ def test_damaged_cards_are_named(text, message, tmp_path):
     (tmp_path / "card.json").write_text(text)
     with pytest.raises(ModelError, match=message):
         cards.read_card(tmp_path)
+
+
+@pytest.mark.parametrize("near", [None, 0, 60, 97, 100, 103, 200])
+@pytest.mark.parametrize("border", [-1, 0, 1, 99, 100, 101, 199, 200])
+def test_a_search_finds_the_border_from_anywhere(near, border):
+    asked = []
+
+    def holds(trial):
+        asked.append(trial)
+        return trial <= border
+
+    assert _highest(holds, 0, 200, near) == border
+    assert len(set(asked)) == len(asked)
+    assert len(asked) <= (8 if near is None else 12)
+    if near is not None and abs(near - border) <= 3:
+        assert len(asked) <= 6

@@ -142,6 +142,5 @@ def test_a_target_is_met_with_effort(short, aim):
         assert len(data) <= limit
     else:
         assert psnr(rgb, np.asarray(codec.decode(data))) >= limit
-    # Bisection would refine eight files; here it goes on from the cheap search.
     assert told[0] == 0.0
-    assert 1 <= told.count(0.0) <= 7
+    assert max(told) < 1.0

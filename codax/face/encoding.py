@@ -306,9 +306,9 @@ def _highest(
         holds: whether a number does.
         low: the lowest number.
         high: the highest.
-        near: where to look first, in steps that double; None for bisection.
+        near: where to look first, in steps that grow; None for bisection.
     """
-    at, step = ((low + high) // 2, high) if near is None else (near, 1)
+    at, step = ((low + high) // 2, high) if near is None else (near, 2)
     at = min(max(at, low), high)
     known, fails = low - 1, high + 1
     while True:
@@ -324,7 +324,7 @@ def _highest(
             at = max(fails - step, (known + fails) // 2 if near is None else low)
         else:
             at = (known + fails) // 2
-        step *= 2
+        step *= 4
 
 
 def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
