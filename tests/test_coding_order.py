@@ -38,8 +38,12 @@ def test_weights_survive_packing(folder):
     found = pack_model(Codec(packed, card).model)
     # Tables that no source of `factorized` uses are in its older weights.
     unused = {path for path in packed if path.startswith("tables/scales")}
-    assert found.keys() >= packed.keys() - unused
+    # What `tools/trellis.py` counts is no source's; it counts those of residuals, too.
+    counted = {path for path in packed if path.startswith("tables/trellis")}
+    assert found.keys() >= packed.keys() - unused - counted
     for path, value in found.items():
+        if counted and path in unused:
+            continue
         assert value.dtype == packed[path].dtype, path
         assert np.array_equal(value, packed[path]), path
 

@@ -90,7 +90,10 @@ class TableSet:
         Raises:
             ConfigError: as of `SymbolEncoder.put`.
         """
-        _check(index.ravel(), self, symbols.ravel())
+        if symbols.shape == index.shape:
+            _check(index.ravel(), self, symbols.ravel())
+        else:
+            _check(index, self, symbols)
         size = self.count[index]
         place = symbols - self.lowest[index]
         outside = (place < 0) | (place >= size)
