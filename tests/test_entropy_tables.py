@@ -138,7 +138,7 @@ def test_shipped_tables(card):
         flat = packed[f"tables/{source}/frequencies"].astype(np.int64)
         lengths = packed[f"tables/{source}/lengths"]
         parts = np.split(flat, np.cumsum(lengths)[:-1])
-        tables = whole_tables(parts) if source == "scales" else parts
+        tables = whole_tables(parts) if source in ("scales", "trellis") else parts
         for number, table in enumerate(tables):
             assert table.sum() == TABLE_TOTAL, (source, number)
             assert table.min() >= 1
