@@ -1,7 +1,5 @@
 """A small run of tools/fuzz.py, and proof that it would notice."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +8,14 @@ from fake_codec import install
 from PIL import Image
 
 from codax.face.encoding import encode_image
+from codax.files.scripts import run_file
 
 TOOL = Path(__file__).parent.parent / "tools" / "fuzz.py"
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("fuzz", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return run_file(TOOL, "tool")
 
 
 @pytest.fixture

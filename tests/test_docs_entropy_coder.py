@@ -1,6 +1,5 @@
 """docs/entropy-coder.md and its example: integers of one's own, without JAX."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from test_architecture import BLOCKED
 
 from codax.entropy.coder import REACH
 from codax.errors import ConfigError, FormatError
+from codax.files.scripts import run_file
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "integers.py"
 PAGE = (EXAMPLE.parents[1] / "entropy-coder.md").read_text()
@@ -19,10 +19,7 @@ PAGE = (EXAMPLE.parents[1] / "entropy-coder.md").read_text()
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("integers", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return run_file(EXAMPLE, "example")
 
 
 @pytest.fixture(scope="module")

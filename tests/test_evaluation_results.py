@@ -1,6 +1,5 @@
 """tools/results.py: a page of tables from stored rows."""
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -10,16 +9,14 @@ import pytest
 
 from codax.evaluation.summary import as_json, summarise
 from codax.evaluation.sweep import write_csv
+from codax.files.scripts import run_file
 
 TOOL = Path(__file__).parents[1] / "tools" / "results.py"
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("results_tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return run_file(TOOL, "tool")
 
 
 def rows_of(codec, factor):

@@ -1,12 +1,12 @@
 """The notebooks: short, stored with their outputs, and running from start to end."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from codax.files.scripts import run_file
 from codax.zoo.cards import list_cards
 
 ROOT = Path(__file__).parents[1]
@@ -49,9 +49,4 @@ def test_named_weights_ship(path):
 @pytest.mark.filterwarnings("default")
 def test_notebook_runs(path):
     needs_weights()
-    spec = importlib.util.spec_from_file_location(
-        "run_notebooks", ROOT / "tools" / "run_notebooks.py"
-    )
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    tool.run_notebook(path)
+    run_file(ROOT / "tools" / "run_notebooks.py", "tool").run_notebook(path)

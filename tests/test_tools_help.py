@@ -1,11 +1,12 @@
 """Every tool says what it is for, and does nothing else, when it is asked for help."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from codax.files.scripts import run_file
 
 TOOLS = Path(__file__).parents[1] / "tools"
 PROGRAMS = sorted(path for path in TOOLS.glob("*.py") if "__main__" in path.read_text())
@@ -16,11 +17,7 @@ SCRIPTS = sorted(path for path in TOOLS.iterdir() if not path.suffix)
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_programs(path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
-    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    tool = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, path.stem, tool)  # dataclasses look there
-    spec.loader.exec_module(tool)
+    tool = run_file(path, "tool")
     with pytest.raises(SystemExit) as stop:
         tool.main()
     assert stop.value.code in (0, None)

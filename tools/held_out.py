@@ -27,8 +27,6 @@ import numpy as np
 from flax import nnx
 
 from codax.cli.runtime import prepare_jax
-from codax.codecs.families import family
-from codax.coding.trees import abstract_model, fill_model
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
@@ -37,6 +35,7 @@ from codax.face.codec import Codec
 from codax.train.config import TrainConfig, read_run
 from codax.train.data import find_pictures
 from codax.train.drawn.held_out import held_out_drawn
+from codax.train.export import networks_of
 from codax.train.finetune import read_start
 from codax.train.folders import centre_crops, run_pictures
 from codax.train.initial import Arrays
@@ -57,17 +56,6 @@ def read(run: str) -> tuple[str, TrainConfig, Arrays]:
     if not file.is_file():
         return run, *read_start(run)
     return f"{file.parent.name}/{file.name}", read_run(file.parent), load_state(file)
-
-
-def networks(weights: Arrays, config: TrainConfig):
-    """The networks of a run with averaged weights of it."""
-    graph, shapes = abstract_model(family(config.codec).networks, config.model)
-    arrays = {
-        path.partition("/")[2]: value
-        for path, value in weights.items()
-        if path.startswith(("ema/", "fixed/"))
-    }
-    return nnx.merge(graph, fill_model(shapes, arrays))
 
 
 @functools.cache
@@ -91,7 +79,7 @@ def curve(
     by_step: bool,
 ) -> Curve:
     """Mean bits per pixel and PSNR, at several qualities or the run's own."""
-    graph, state = nnx.split(networks(weights, config))
+    graph, state = nnx.split(networks_of(weights, config))
     forward = program(graph, config.exact)
     fixed = config.quality >= 0
     bpp, db = [], []

@@ -14,8 +14,6 @@ Source: Yang, Bamler and Mandt 2020, "Improving inference for neural image compr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from math import ceil, cos, pi
 
 import jax
@@ -23,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from codax.coding.effort import Progress
 from codax.coding.order import CELL, extent
 from codax.coding.rate import rate
 from codax.coding.running import Networks
@@ -44,7 +43,7 @@ def refine(
     latents: dict[str, np.ndarray],
     quality: int,
     steps: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
     """Refines the latents of a picture, tile by tile.
 
@@ -79,8 +78,12 @@ def refine(
         }
         q = np.array([quality], np.int32)
         args = (x, q, inside(row, column, grid), pixels)
-        done = partial(_report, progress, number, len(every))
-        refined = _refine_tile(networks, parts, moves, steps, args, done)
+
+        def report(done: float, before: int = number) -> None:
+            if progress is not None:
+                progress((before + done) / len(every))
+
+        refined = _refine_tile(networks, parts, moves, steps, args, report)
         for name, value in refined.items():
             keep(found[name], value, row, column, networks.order.strides[name])
     return found
@@ -96,16 +99,8 @@ def _core(row: Span, column: Span) -> np.ndarray:
     return np.outer(*sides).astype(np.float32)
 
 
-def _report(
-    progress: Callable[[float], None] | None, tile: int, tiles: int, done: float
-) -> None:
-    """Says what is done of all tiles, when so much of one is."""
-    if progress is not None:
-        progress((tile + done) / tiles)
-
-
 def _refine_tile(
-    networks, latents, moves, steps: int, args, report: Callable[[float], None]
+    networks, latents, moves, steps: int, args, report: Progress
 ) -> dict[str, np.ndarray]:
     """The better of a tile's latents and of what gradient descent makes of them."""
     price = networks.compiled("price", _price)

@@ -5,12 +5,13 @@ What evaluates networks is a *runtime*, such as `codax.coding.running.Networks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from codax.coding import interpreters
+from codax.coding.effort import Progress
 from codax.coding.order import Order, Run, SymbolSink, layer_count, layers_at
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
@@ -19,10 +20,7 @@ from codax.entropy.trellis import Trellis
 from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 
-__all__ = ["Progress", "Runtime", "SampleCoder"]
-
-Progress = Callable[[float], None]
-"""Is told, from 0 to 1, what of a slow search is done."""
+__all__ = ["Runtime", "SampleCoder"]
 
 
 class Runtime(Protocol):

@@ -73,6 +73,16 @@ class TableSet:
                 )
             )
 
+    @classmethod
+    def centred(cls, tables: Sequence[np.ndarray]) -> TableSet:
+        """Tables of symbols around 0, an odd number of each; the escape last."""
+        return cls(tables, [-(table.size - 2) // 2 for table in tables])
+
+    @classmethod
+    def symmetric(cls, halves: Sequence[np.ndarray]) -> TableSet:
+        """Tables of which halves are stored: of 0, 1, ..., and the escape's."""
+        return cls.centred([np.concatenate([h[1:-1][::-1], h]) for h in halves])
+
     def model(self, table: int):
         """The constriction model of a table."""
         return self._models[table]

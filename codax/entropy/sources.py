@@ -106,7 +106,9 @@ class StaticSymbols:
         """See `SymbolSource`; a set for each anchor, with a table per channel."""
         parts = stored_tables(packed, self.tables)
         size = len(parts) // ANCHORS
-        return [_centred(parts[k * size : (k + 1) * size]) for k in range(ANCHORS)]
+        return [
+            TableSet.centred(parts[k * size : (k + 1) * size]) for k in range(ANCHORS)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ class ResidualSymbols:
     def load(self, packed):
         """See `SymbolSource`; half of each table is stored, since it is symmetric."""
         parts = stored_tables(packed, self.tables)
-        return [_centred([np.concatenate([p[1:-1][::-1], p]) for p in parts])]
+        return [TableSet.symmetric(parts)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +229,7 @@ class GridSymbols:
 
     def load(self, packed):
         """See `SymbolSource`."""
-        return [_centred(stored_tables(packed, self.tables))]
+        return [TableSet.centred(stored_tables(packed, self.tables))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +260,7 @@ class DigitSymbols:
 
     def load(self, packed):
         """See `SymbolSource`."""
-        return [_centred(stored_tables(packed, self.tables))]
+        return [TableSet.centred(stored_tables(packed, self.tables))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,11 +334,6 @@ def read_source(described: Mapping[str, Any]) -> SymbolSource:
         return KINDS[described["kind"]](**fields)
     except (KeyError, TypeError) as error:
         raise ModelError(f"order: source {dict(described)} is unknown here") from error
-
-
-def _centred(tables: Sequence[np.ndarray]) -> TableSet:
-    """Tables of symbols around 0, the escape last."""
-    return TableSet(tables, [-(table.size - 2) // 2 for table in tables])
 
 
 def _grid_index(heads: Heads) -> np.ndarray:

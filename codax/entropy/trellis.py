@@ -113,9 +113,7 @@ class Trellis:
                 f"weights: trellis of step {step}, quality {start} and {shift} half "
                 f"steps; expected {STEPS[0]} to {STEPS[1]}, and 0 to {BEST} together"
             )
-        whole = [np.concatenate([half[1:-1][::-1], half]) for half in parts]
-        lowest = [-(table.size // 2 - 1) for table in whole]
-        tables = TableSet(whole, lowest)
+        tables = TableSet.symmetric(parts)
         return cls(tables=tables, step=step, start=start, shift=shift, weight=weight)
 
     @staticmethod

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from codax.coding.effort import DEFAULT_EFFORT
-from codax.coding.samples import Progress, SampleCoder
+from codax.coding.effort import DEFAULT_EFFORT, Progress
+from codax.coding.samples import SampleCoder
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image

@@ -11,8 +11,8 @@ from numbers import Real
 import numpy as np
 from PIL import Image
 
-from codax.coding.effort import DEFAULT_EFFORT, Effort, effort_of
-from codax.coding.samples import Progress, SampleCoder
+from codax.coding.effort import DEFAULT_EFFORT, Effort, Progress, effort_of
+from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
 from codax.files.container import MAX_METADATA, Colour, Container, Tag
@@ -157,7 +157,7 @@ class _Files:
                 quality=quality,
                 stream=self._stream(quality),
                 layered=coder.layers > 1,
-                trellis=coder.dependent(quality, **asdict(self._effort)),
+                trellis=self._dependent(quality),
                 colour=Colour.GREY if self._picture.grey else Colour.RGB,
                 bit_depth=8 * self._samples.dtype.itemsize,
                 sections=self._sections,
@@ -190,6 +190,9 @@ class _Files:
             )
         return self._streams[quality]
 
+    def _dependent(self, quality: int) -> bool:
+        return self._coder.dependent(quality, **asdict(self._effort))
+
     def psnr(self, quality: int) -> float:
         """PSNR of the samples, in dB; of the luma where the picture is grey."""
         if self._coder.lossless:
@@ -201,7 +204,7 @@ class _Files:
             height,
             width,
             quality,
-            trellis=self._coder.dependent(quality, **asdict(self._effort)),
+            trellis=self._dependent(quality),
         )
         if self._picture.grey:
             decoded = np.asarray(Image.fromarray(decoded).convert("L"))
@@ -308,23 +311,20 @@ def _highest(
         high: the highest.
         near: where to look first, in steps that grow; None for bisection.
     """
-    at, step = ((low + high) // 2, high) if near is None else (near, 2)
-    at = min(max(at, low), high)
+    at, step = (low + high) // 2 if near is None else min(max(near, low), high), 2
     known, fails = low - 1, high + 1
-    while True:
+    while fails - known > 1:
         if holds(at):
             known = at
         else:
             fails = at
-        if fails - known <= 1:
-            return known
-        if fails > high:
-            at = min(known + step, (known + fails) // 2 if near is None else high)
-        elif known < low:
-            at = max(fails - step, (known + fails) // 2 if near is None else low)
-        else:
-            at = (known + fails) // 2
+        at = (known + fails) // 2
+        if near is not None and fails > high:
+            at = min(known + step, high)
+        elif near is not None and known < low:
+            at = max(fails - step, low)
         step *= 4
+    return known
 
 
 def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:

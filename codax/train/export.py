@@ -18,6 +18,7 @@ from codax.errors import ModelError
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
+from codax.train.state import averaged
 from codax.zoo.weights import (
     digest,
     of_networks,
@@ -32,10 +33,21 @@ __all__ = [
     "count_kmac",
     "export_weights",
     "make_card",
+    "networks_of",
     "pack_codec",
 ]
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def networks_of(arrays: Arrays, config: TrainConfig) -> Any:
+    """The `nnx` module of `ema/...` and `fixed/...` arrays.
+
+    Raises:
+        ModelError: something is missing.
+    """
+    graph, shapes = abstract_model(family(config.codec).networks, config.model)
+    return nnx.merge(graph, fill_model(shapes, averaged(arrays)))
 
 
 def pack_codec(arrays: Arrays, config: TrainConfig) -> dict[str, np.ndarray]:
@@ -44,13 +56,7 @@ def pack_codec(arrays: Arrays, config: TrainConfig) -> dict[str, np.ndarray]:
     Raises:
         ModelError: something is missing, not finite or beyond its range.
     """
-    plain = {
-        path.partition("/")[2]: value
-        for path, value in arrays.items()
-        if path.startswith(("ema/", "fixed/"))
-    }
-    graph, shapes = abstract_model(family(config.codec).networks, config.model)
-    return pack_model(nnx.merge(graph, fill_model(shapes, plain)))
+    return pack_model(networks_of(arrays, config))
 
 
 def make_card(

@@ -37,7 +37,7 @@ from codax.train.loop import train
 from codax.train.loss import Distortion, distortion_of
 from codax.train.record import CHAIN, HOURS, START, chain_of, write_data
 from codax.train.shipping import run_facts
-from codax.train.state import load_state, save_state
+from codax.train.state import averaged, load_state, save_state
 from codax.zoo.cards import find_card
 
 __all__ = [
@@ -305,12 +305,7 @@ class _Comparison:
 
     def measure(self, arrays: Arrays, tiles: np.ndarray) -> np.ndarray:
         """Means of bits a pixel and of the loss by quality, float64[2 Q]."""
-        plain = {
-            path.partition("/")[2]: value
-            for path, value in arrays.items()
-            if path.startswith(("ema/", "fixed/"))
-        }
-        state = fill_model(self.shapes, plain)
+        state = fill_model(self.shapes, averaged(arrays))
         found = np.array([self._measure(state, tile) for tile in tiles], np.float64)
         return found.mean(0)
 

@@ -16,6 +16,7 @@ from codax.errors import ModelError
 
 __all__ = [
     "COUNTERS",
+    "averaged",
     "large_layer",
     "load_state",
     "load_trunk",
@@ -33,6 +34,15 @@ TRUNK_STEPS = 31
 COUNTERS = ("step", "seconds", "pixels")
 
 Arrays = dict[str, np.ndarray]
+
+
+def averaged(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Averaged weights and constants of a run's arrays, by path in the networks."""
+    return {
+        path.partition("/")[2]: value
+        for path, value in arrays.items()
+        if path.startswith(("ema/", "fixed/"))
+    }
 
 
 @contextlib.contextmanager
