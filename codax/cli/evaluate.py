@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
@@ -21,6 +20,7 @@ from codax.cli.common import (
     positive_count,
 )
 from codax.cli.metric_flag import add_metrics, chosen_metrics
+from codax.cli.reporting import Reporter
 from codax.coding.effort import DEFAULT_EFFORT, EFFORTS
 from codax.errors import ConfigError, ModelError
 

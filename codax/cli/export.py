@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
     load_codec_file,
 )
+from codax.cli.reporting import Reporter
 
 __all__ = ["add_parser", "run"]
 

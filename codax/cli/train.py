@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
     load_codec_file,
     positive_count,
 )
+from codax.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     import numpy as np
