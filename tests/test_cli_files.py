@@ -12,6 +12,7 @@ from fake_codec import install
 from PIL import Image
 
 from codax.cli import main, reporting, runtime
+from codax.coding.telling import tell
 from codax.files import container
 
 
@@ -328,8 +329,8 @@ def test_info_and_models(photo, capsys):
 def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys):
     good = codec.coder.compress
 
-    def slow(rgb, quality, progress=None, **effort):
-        progress(0.5)
+    def slow(rgb, quality, **effort):
+        tell(0.5)
         time.sleep(0.2)
         return good(rgb, quality, **effort)
 
@@ -341,7 +342,7 @@ def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(["encode", "photo.png", "-f"]) == 0
     err = capsys.readouterr().err
-    assert "encoding 1 of 1: photo.png ... " in err
+    assert "encoding 1 of 1: photo.png ... 50%" in err
     assert "compil" not in err  # Nothing is.
     assert main(["encode", "photo.png", "-f", "--quiet"]) == 0
     assert capsys.readouterr().err == ""

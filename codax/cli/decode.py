@@ -114,6 +114,7 @@ class _Decode:
     def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""
         from codax.cli.pictures import is_ours, picture_bytes, trim_profile
+        from codax.coding.telling import listening
         from codax.face.decoding import decode_file
         from codax.files import container
 
@@ -131,7 +132,8 @@ class _Decode:
             return codec.coder
 
         with pending(job, force=args.force, ours=is_ours) as out:
-            image = decode_file(file, find, oracle=args.oracle)
+            with listening(wait.progress):
+                image = decode_file(file, find, oracle=args.oracle)
             if self._form == "png" and (note := trim_profile(image)):
                 self._report.note(f"{job.source}: {note}")
             picture = picture_bytes(image, self._form)

@@ -140,6 +140,7 @@ class _Encode:
 
     def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""
+        from codax.coding.telling import listening
         from codax.files import container, opening, pictures
 
         args = self._args
@@ -155,18 +156,18 @@ class _Encode:
                 self._report.note(f"{job.source}: {words} is not kept")
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
-            data = codec.encode(
-                picture,
-                quality=args.quality,
-                target_bpp=args.target_bpp,
-                target_size=args.target_size,
-                target_psnr=args.target_psnr,
-                lossless=args.lossless,
-                effort=args.effort,
-                metadata=args.metadata,
-                fallback=args.fallback,
-                progress=wait.progress,
-            )
+            with listening(wait.progress):
+                data = codec.encode(
+                    picture,
+                    quality=args.quality,
+                    target_bpp=args.target_bpp,
+                    target_size=args.target_size,
+                    target_psnr=args.target_psnr,
+                    lossless=args.lossless,
+                    effort=args.effort,
+                    metadata=args.metadata,
+                    fallback=args.fallback,
+                )
             out.write(data)
         seconds = time.perf_counter() - start
         file = container.read(data)

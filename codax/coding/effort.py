@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from codax.errors import ConfigError
 
-__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "Progress", "effort_of"]
+__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "effort_of"]
 
 DEFAULT_EFFORT = 4
-Progress = Callable[[float], None]
-"""Is told, from 0 to 1, what of a slow search is done."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from codax.coding import interpreters
-from codax.coding.effort import Progress
-from codax.coding.order import Order, Run, SymbolSink, layer_count, layers_at
+from codax.coding.order import (
+    Order,
+    Run,
+    State,
+    Step,
+    SymbolSink,
+    layer_count,
+    layers_at,
+)
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
+from codax.coding.telling import part
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
@@ -21,6 +29,10 @@ from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 
 __all__ = ["Runtime", "SampleCoder"]
+
+# Of what `telling` says: where the analysis ends, refinement, and symbols of a decoder.
+# By the clock of 2048x1360 with quadtree-tiny.
+_ANALYSED, _REFINED, _DECODED = 0.65, 0.95, 0.35
 
 
 class Runtime(Protocol):
@@ -118,7 +130,6 @@ class SampleCoder:
         *,
         refine: int = 0,
         trellis: bool = True,
-        progress: Progress | None = None,
     ) -> bytes:
         """Codes samples.
 
@@ -128,16 +139,13 @@ class SampleCoder:
             quality: half steps 0..200.
             refine: steps of gradient descent on the latents, where `refines`.
             trellis: quantise dependently where that is better, see `dependent`.
-            progress: of the refinement.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self.feed(
-            rgb, quality, coders, refine=refine, trellis=trellis, progress=progress
-        )
+        prefix, _ = self.feed(rgb, quality, coders, refine=refine, trellis=trellis)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -183,7 +191,6 @@ class SampleCoder:
         *,
         refine: int = 0,
         trellis: bool = True,
-        progress: Progress | None = None,
     ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
@@ -193,7 +200,6 @@ class SampleCoder:
             sinks: one for each layer.
             refine: as of `compress`.
             trellis: likewise.
-            progress: likewise.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
@@ -208,15 +214,13 @@ class SampleCoder:
             prefix, shifts = cut.write(), every_shift(cut.shifts)
             latents = self.order.pad(bands, height, width)
         else:
-            latents = self.runtime.analyse(rgb, quality)
-            if refine:
-                # Imported late: it takes JAX, and optax takes half a second.
-                from codax.coding.refining import refine as refined
-
-                latents = refined(self.runtime, rgb, latents, quality, refine, progress)
+            with part(0.0, _REFINED if refine else _ANALYSED):
+                latents = self._latents(rgb, quality, refine)
+        begun = 0.0 if self.lossless else _REFINED if refine else _ANALYSED
+        run = self.runtime.steps(height, width, quality, shifts=shifts)
         kept = interpreters.encode(
             self.order,
-            self.runtime.steps(height, width, quality, shifts=shifts),
+            self._telling(run, begun, 1.0),
             latents,
             self.order.extents(height, width),
             self.tables(quality),
@@ -224,6 +228,32 @@ class SampleCoder:
             used,
         )
         return prefix, kept
+
+    def _latents(
+        self, rgb: np.ndarray, quality: int, refine: int
+    ) -> dict[str, np.ndarray]:
+        """Latents of a picture, refined if wanted."""
+        with part(0.0, _ANALYSED / 10 if refine else 1.0):
+            latents = self.runtime.analyse(rgb, quality)
+        if not refine:
+            return latents
+        # Imported late: it takes JAX, and optax takes half a second.
+        from codax.coding.refining import refine as refined
+
+        with part(_ANALYSED / 10, 1.0):
+            return refined(self.runtime, rgb, latents, quality, refine)
+
+    def _telling(self, run: Run, low: float, high: float) -> Run:
+        """What evaluates the networks, each the same part of `low` to `high`."""
+        names = [step.name for step in self.order.steps if step.network is not None]
+        share = (high - low) / max(len(names), 1)
+
+        def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+            begin = low + share * names.index(step.name)
+            with part(begin, begin + share):
+                return run(step, state)
+
+        return told
 
     def decompress(
         self,
@@ -253,10 +283,12 @@ class SampleCoder:
             FormatError: the stream is damaged.
         """
         used = self._trellis_of(quality, trellis)
-        latents, prefix = self._decode(stream, height, width, quality, used, oracle)
+        with part(0.0, 1.0 if self.lossless else _DECODED):
+            latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
-        return self.runtime.synthesise(latents, height, width, _told(quality, used))
+        with part(_DECODED, 1.0):
+            return self.runtime.synthesise(latents, height, width, _told(quality, used))
 
     def decode_latents(
         self,
@@ -319,9 +351,10 @@ class SampleCoder:
                     f"{len(streams)} layers at quality {quality / 2:g}, expected "
                     f"{expected} of the codec's {self.layers}"
                 )
+        run = self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle)
         found = interpreters.decode(
             order,
-            self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle),
+            self._telling(run, 0.0, 1.0),
             shapes,
             extents,
             self.tables(told),
