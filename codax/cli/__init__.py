@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from codax.cli.common import Parser, UsageError
-from codax.cli.reporting import any_encoding, describe
+from codax.cli.reporting import any_encoding, describe, say
 from codax.cli.stopping import terminated
 from codax.cli.usage import nearest_command, parse
 from codax.errors import CodaxError
@@ -65,17 +65,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help and --version end this way.
         return int(stop.code or 0)
     except BrokenPipeError:
-        # The reader went away (`codax models | head -1`); Python must not complain
-        # either when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()  # The reader went away (`codax models | head -1`).
         return 1
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signal", 2)
     except (CodaxError, OSError, MemoryError) as error:
         if traced:
             traceback.print_exc()
-        print(f"codax: {describe(error)}", file=sys.stderr)
+        say(f"codax: {describe(error)}")
+        _forget_stdout()
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _forget_stdout() -> None:
+    """Lets Python not complain when it flushes at its end what cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: Sequence[str]) -> int:

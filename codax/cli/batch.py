@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from codax.cli.outputs import InputError, discard
 from codax.cli.plan import STREAM, Job, Plan
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter, StdoutError, Wait
 
 __all__ = ["run_jobs"]
 
@@ -110,7 +110,11 @@ def run_jobs(
                     return
                 if threads == 1:
                     wait.begin(f"{doing} {number} of {len(plan.jobs)}: {job.source}")
-                ended.put(_outcome(job, work, wait, report))
+                # Whatever goes wrong, the main thread waits for an outcome.
+                try:
+                    ended.put(_outcome(job, work, wait, report))
+                except BaseException as error:
+                    ended.put(error)
 
         members = [threading.Thread(target=crew, daemon=True) for _ in range(threads)]
         try:
@@ -143,20 +147,18 @@ def run_jobs(
 
 def _outcome(
     job: Job, work: Work, wait: Wait, report: Reporter
-) -> tuple[int, int] | BaseException | None:
-    """Does a job: bytes read and written, None if it failed, or what ends all jobs."""
+) -> tuple[int, int] | None:
+    """Does a job: bytes read and written, None if it failed; raises what ends all."""
     try:
         if job.problem:
             raise InputError(job.problem)
         return work(job, wait)
-    except BrokenPipeError as error:
-        return error
+    except (BrokenPipeError, StdoutError):
+        raise
     # One damaged file, whatever it breaks, must not cost the others.
     except Exception as error:
         report.error("stdin" if job.source == STREAM else job.source, error)
         return None
-    except BaseException as error:
-        return error
 
 
 def _stop(

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
             status = 1
             continue
         if args.json:
-            print(json.dumps({"input": name, **fields}))
+            report.data(json.dumps({"input": name, **fields}))
         else:
-            print("\n".join([one_line(name), *_lines(fields)]))
+            report.data("\n".join([one_line(name), *_lines(fields)]))
     return status
 
 

@@ -23,7 +23,15 @@ from typing import Any
 from codax.cli.compiling import Compilations
 from codax.errors import CodaxError
 
-__all__ = ["Reporter", "Wait", "any_encoding", "describe", "one_line"]
+__all__ = [
+    "Reporter",
+    "StdoutError",
+    "Wait",
+    "any_encoding",
+    "describe",
+    "one_line",
+    "say",
+]
 
 _PATIENCE = 1.0  # seconds before a wait is announced
 _TICK = 0.25  # seconds between two looks at a wait
@@ -32,11 +40,27 @@ _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F,
 _WIPE = "\x1b[2K"  # of the terminal's row
 
 
+class StdoutError(CodaxError):
+    """What was asked for cannot be written to stdout, such as to a full disk."""
+
+
 def any_encoding() -> None:
     """Lets names be printed that the terminal's encoding does not have, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str, *, before: str = "", end: str = "\n") -> None:
+    """Prints a line for people; where that cannot be, the work goes on without it.
+
+    Args:
+        text: without control characters when it is printed.
+        before: what moves the terminal's cursor.
+        end: likewise, after it.
+    """
+    with contextlib.suppress(OSError):
+        print(before + one_line(text), end=end, file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -83,14 +107,28 @@ class Reporter:
         """Prints a line for people, in the place of a wait that is on the screen."""
         with self._screen:
             wiped = self._wait.wiped() if self._wait else ""
-            print(wiped + one_line(text), file=sys.stderr, flush=True)
+            say(text, before=wiped)
 
     def result(self, line: str, fields: dict[str, Any]) -> None:
         """Reports one thing done."""
         if self.json:
-            print(json.dumps(fields), flush=True)
+            self.data(json.dumps(fields))
         elif not self._quiet:
             self.say(line)
+
+    def data(self, text: str) -> None:
+        """Prints what was asked for to stdout.
+
+        Raises:
+            BrokenPipeError: the reader went away.
+            StdoutError: it cannot be written.
+        """
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StdoutError(f"stdout: {error.strerror}") from error
 
     def error(self, name: str, error: BaseException) -> None:
         """Reports one file that failed."""
@@ -101,7 +139,7 @@ class Reporter:
         prefix = "" if text.startswith(f"{one_line(name)}: ") else f"{name}: "
         self.say(f"codax: {prefix}{text}")
         if self.json:
-            print(json.dumps({"input": name, "error": text}), flush=True)
+            self.data(json.dumps({"input": name, "error": text}))
 
     def note(self, text: str) -> None:
         """Says something that the user should know."""
@@ -149,7 +187,7 @@ class Reporter:
             compilations.stop()
             self._wait = None
             with self._screen:
-                print(wait.wiped(), end="", file=sys.stderr, flush=True)
+                say("", before=wait.wiped(), end="")
 
 
 class Wait:
@@ -193,7 +231,7 @@ class Wait:
             # Cut to one row, since only the last row of a longer text can be wiped.
             room = shutil.get_terminal_size().columns - 1 - len(tail)
             head = one_line(f"codax: {self._text}")[: max(room, 0)]
-            print(f"{_WIPE}{head}{tail}", end="\r", file=sys.stderr, flush=True)
+            say(head + tail, before=_WIPE, end="\r")
             self._drawn = True
 
     def wiped(self) -> str:

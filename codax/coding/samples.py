@@ -21,7 +21,7 @@ from codax.coding.order import (
     layers_at,
 )
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
-from codax.coding.telling import part
+from codax.coding.telling import part, tell
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
@@ -227,6 +227,7 @@ class SampleCoder:
             sinks,
             used,
         )
+        tell(1.0)
         return prefix, kept
 
     def _latents(

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from codax.coding.forks import check_fork
 from codax.coding.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
@@ -124,8 +125,10 @@ def train(
         ConfigError: neither or both of minutes and steps; nothing to resume, or a
             folder that holds a run already.
         CodaxError: too many steps in a row were not finite.
+        UnsupportedError: the process was forked after JAX was used.
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
     """
+    check_fork()
     say = say or _say
     if (minutes is None) == (steps is None):
         raise ConfigError("train: give either minutes or steps")
