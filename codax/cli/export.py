@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder of pictures, as given to train; may be repeated",
+        help="folder of pictures, if others than the run's; may be repeated",
     )
     parser.add_argument(
         "-f", "--force", action="store_true", help="replace existing output"
@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     from codax.train.config import read_run
     from codax.train.folders import centre_crops, run_pictures
+    from codax.train.record import read_data
     from codax.train.shipping import export_run, next_version, set_default
 
     folder, target = Path(args.run), Path(args.output)
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     version = int(match["version"] or next_version(target, stem))
     if (target / f"{stem}-v{version}").exists() and not args.force:
         raise UsageError(f"{target}/{stem}-v{version} exists; add -f to replace it")
-    _, held_out = run_pictures(config, args.data)
+    folders = args.data or read_data(folder).get("folders", ())
+    _, held_out = run_pictures(config, folders)
     pictures = centre_crops(held_out, 4, 512)
     with report.waiting("checking the estimate against files"):
         codec = export_run(

@@ -63,8 +63,11 @@ class Watcher:
         low, high = family(config.codec).qualities
         places = {round(low + share * (high - low), 1) for share in SHARES}
         self.qualities = sorted(places)
-        self.crops = centre_crops(held_out, PICTURES, SIDE)
+        self.crops = centre_crops(held_out, PICTURES, SIDE, self._skip)
         self.jpeg: Any = self._jpeg() if self.crops else None
+
+    def _skip(self, message: str) -> None:
+        self.say(f"held out, but skipped: {message}")
 
     def __call__(self, trainer: Any, state: dict[str, Any], phase: str) -> None:
         """Evaluates a state; a failure is said and does not end the run."""
