@@ -17,7 +17,6 @@ from codax.cli.common import Parser, UsageError
 from codax.cli.reporting import any_encoding, describe, say
 from codax.cli.stopping import terminated
 from codax.cli.usage import nearest_command, parse
-from codax.errors import CodaxError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as stop:
         return 128 + getattr(stop, "signal", 2)
-    except (CodaxError, OSError, MemoryError) as error:
+    except Exception as error:
         if traced:
             traceback.print_exc()
         say(f"codax: {describe(error)}")

@@ -59,9 +59,12 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from PIL import Image
 
+    from codax.evaluation.extras import NEEDED, require
     from codax.evaluation.sweep import measure
 
     check_ending(args.output, ".png")
+    own = [NEEDED[name] for name in args.metrics.split(",") if name in NEEDED]
+    require(own, "codax compare")
     metrics = chosen_metrics(args)
     first, second = (_pixels(name) for name in (args.first, args.second))
     if first.shape != second.shape:

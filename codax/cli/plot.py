@@ -36,7 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws the log; returns the exit status."""
+    from codax.evaluation.extras import require
     from codax.evaluation.training_plot import log_plot
+
+    require(["matplotlib"], "codax plot")
 
     check_ending(args.output, ".png")
     target = args.output or str(Path(args.run) / "log.png")

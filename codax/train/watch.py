@@ -19,7 +19,7 @@ from PIL import Image
 
 from codax.codecs.families import family
 from codax.coding.trees import flatten
-from codax.errors import CodaxError
+from codax.errors import CodaxError, UnsupportedError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.classical import classical
 from codax.evaluation.curves import Curve
@@ -144,7 +144,7 @@ class Watcher:
         try:
             own = Curve(name="run", metric="psnr", bpp=tuple(bpp), db=tuple(db))
             return bd_rate(self.jpeg, own).percent
-        except (CodaxError, ImportError):
+        except CodaxError:
             # Early curves may fall, and the package is an optional one.
             return None
 
@@ -167,8 +167,8 @@ class Watcher:
             from codax.evaluation.training_plot import watch_plot
 
             (self.run / "watch.png").write_bytes(watch_plot(self.run, self.jpeg))
-        except ImportError:
-            self.say("watch: no plot without matplotlib; install codax[evaluation]")
+        except UnsupportedError as error:
+            self.say(f"watch: {error}")
 
 
 def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:
