@@ -298,7 +298,20 @@ def test_animation_says_that_one_frame_is_coded(photo, capsys):
     frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
     frames[0].save("move.gif", save_all=True, append_images=frames[1:])
     assert main(["encode", "move.gif"]) == 0
-    assert "move.gif: 2 frames; only the first" in capsys.readouterr().err
+    assert "note: move.gif: not kept: 1 more frame\n" in capsys.readouterr().err
+
+
+def test_what_is_not_kept_is_one_note_and_in_json(photo, capsys):
+    frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
+    options = {"save_all": True, "append_images": frames[1:], "comment": b"words"}
+    frames[0].save("move.gif", **options)
+    assert main(["encode", "move.gif", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["not_kept"] == ["1 more frame", "a comment"]
+    assert err == "codax: note: move.gif: not kept: 1 more frame, a comment\n"
+    # Whoever asks for less is not told that there is less.
+    assert main(["encode", "move.gif", "-f", "--metadata", "none"]) == 0
+    assert "not kept: 1 more frame\n" in capsys.readouterr().err
 
 
 def test_info_and_models(photo, capsys):

@@ -148,12 +148,10 @@ class _Encode:
         with pending(job, force=args.force) as out:
             start = time.perf_counter()
             picture = pictures.from_image(opening.open_image(source))
-            if picture.frames > 1:
-                self._report.note(
-                    f"{job.source}: {picture.frames} frames; only the first is coded"
-                )
-            for words in picture.lost:
-                self._report.note(f"{job.source}: {words} is not kept")
+            # With other --metadata the user has said what need not be.
+            lost = picture.lost + (picture.lost_words if args.metadata == "all" else ())
+            if lost:
+                self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
             with listening(wait.progress):
@@ -194,6 +192,7 @@ class _Encode:
                 "bytes": len(data),
                 "bpp": bpp,
                 "seconds": seconds,
+                "not_kept": lost,
             },
         )
         return len(source), len(data)

@@ -16,7 +16,7 @@ from codax.coding.samples import SampleCoder
 from codax.coding.telling import part
 from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
-from codax.files.container import MAX_METADATA, Colour, Container, Tag
+from codax.files.container import Colour, Container, Tag
 from codax.files.pictures import Picture
 from codax.files.stored import encode_stored
 
@@ -348,11 +348,6 @@ def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
         sections[Tag.XMP] = picture.xmp
     if picture.orientation != 1 and Tag.EXIF not in sections:
         sections[Tag.ORIENTATION] = bytes([picture.orientation])
-    for tag in (Tag.ICC, Tag.EXIF, Tag.XMP):
-        if len(sections.get(tag, b"")) > MAX_METADATA:
-            raise UnsupportedError(
-                f"the picture's {container.tag_name(tag).upper()} takes "
-                f"{len(sections[tag])} bytes; files hold {MAX_METADATA} at most; leave "
-                "it out with `metadata=none`"
-            )
+    for tag, payload in sections.items():
+        container.check_section(tag, len(payload))
     return sections

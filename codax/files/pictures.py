@@ -18,7 +18,7 @@ frames after the current one, text chunks, resolution.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,13 @@ from PIL import Image, ImageCms
 
 from codax.errors import ImageError, UnsupportedError
 from codax.files.opening import DEEP_GREY, GREY_MODES, SIMPLER, first_line, load_image
+from codax.files.unkept import exif_in_text, unkept_looks, unkept_words
 
 __all__ = ["Picture", "from_image", "info_of", "to_image"]
 
 _ORIENTATION = 0x0112
 # What is turned into the samples of these cannot be turned back to the last bit.
 _CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "La", "RGBa")
-_SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-_VIDEO_PRIMARIES, _VIDEO_CURVES = 1, (1, 13)  # of H.273: BT.709, and sRGB's curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +52,10 @@ class Picture:
         exif: TIFF-structured bytes without the `Exif` prefix, or empty.
         xmp: an XMP packet, or empty.
         orientation: the EXIF value 1..8, as stored; not applied to the samples.
-        frames: how many frames the source has; only its current one is here.
         exact: whether these samples give back the source's own.
-        lost: what the source says of its colours and a file does not hold, in words.
+        lost: what makes the source look otherwise and a file does not hold, in words:
+            frames, other modes, colour spaces.
+        lost_words: what stands beside its pixels and a file does not hold, in words.
     """
 
     rgb: np.ndarray
@@ -67,9 +67,9 @@ class Picture:
     exif: bytes = b""
     xmp: bytes = b""
     orientation: int = 1
-    frames: int = 1
     exact: bool = True
     lost: tuple[str, ...] = ()
+    lost_words: tuple[str, ...] = ()
 
     @property
     def samples(self) -> np.ndarray:
@@ -128,7 +128,12 @@ def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
     samples = np.asarray(colour)
     if mode == "I;16":
         samples = samples.astype(np.uint16)  # the machine's own order of bytes
-    exif = _bytes_of("exif", found).removeprefix(b"Exif\0\0")
+    exif = _bytes_of("exif", found)
+    given = info is not None and "exif" in info
+    if "exif" not in found:
+        exif = exif_in_text(found)
+        given = bool(exif)
+    exif = exif.removeprefix(b"Exif\0\0")
     icc = profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b""
     return Picture(
         rgb=np.repeat(samples[..., None], 3, axis=2) if grey else samples,
@@ -139,10 +144,10 @@ def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
         icc=icc,
         exif=exif,
         xmp=_bytes_of("xmp", found),
-        orientation=_orientation(image, exif if info and "exif" in info else None),
-        frames=getattr(image, "n_frames", 1),
+        orientation=_orientation(image, exif if given else None),
         exact=image.mode not in _CONVERTED,
-        lost=tuple(_lost(image.info, profile, icc)),
+        lost=tuple(unkept_looks(image, image.mode in _CONVERTED, profile, icc)),
+        lost_words=tuple(unkept_words(image, exif)),
     )
 
 
@@ -233,31 +238,6 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"uint8[H W 3], uint8[H W 4] or uint16[H W]{advice}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _lost(info: Mapping[str, Any], profile: bytes, icc: bytes) -> Iterator[str]:
-    """Names what would make a picture look otherwise than its source.
-
-    Args:
-        info: of the picture.
-        profile: the source's, where it is neither absent nor applied.
-        icc: what is kept of it.
-    """
-    if profile and not icc:
-        space = profile[16:20].decode("ascii", "replace").strip()
-        yield f"a colour profile of {space or 'no known'} samples"
-    # Of PNG (third edition, 4.3): cICP goes before a profile, that before the others.
-    video = tuple(info.get("cicp", (_VIDEO_PRIMARIES, _VIDEO_CURVES[0])))
-    if video[0] != _VIDEO_PRIMARIES or video[1] not in _VIDEO_CURVES:
-        yield f"the colour space of cICP {video[0]}, {video[1]}"
-    if icc or "srgb" in info or "cicp" in info:
-        return
-    gamma = info.get("gamma") or 1 / 2.2
-    if abs(gamma * 2.2 - 1) > 0.05:
-        yield f"a gamma of {gamma:g}"
-    primaries = info.get("chromaticity", _SRGB_PRIMARIES)
-    if not np.allclose(primaries, _SRGB_PRIMARIES, atol=0.005):
-        yield "a set of primaries (cHRM)"
 
 
 def _bytes_of(name: str, info: Mapping[str, Any]) -> bytes:
