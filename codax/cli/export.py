@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 from codax.cli.common import (
@@ -99,15 +100,21 @@ def run(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, preset=match["preset"])
     stem = f"{config.codec}-{config.preset}"
     version = int(match["version"] or next_version(target, stem))
-    if (target / f"{stem}-v{version}").exists() and not args.force:
-        raise UsageError(f"{target}/{stem}-v{version} exists; add -f to replace it")
+    place = target / f"{stem}-v{version}"
+    if (existed := place.exists()) and not args.force:
+        raise UsageError(f"{place} exists; add -f to replace it")
     folders = args.data or read_data(folder).get("folders", ())
     _, held_out = run_pictures(config, folders)
     pictures = centre_crops(held_out, 4, 512)
-    with report.waiting("checking the estimate against files"):
-        codec = export_run(
-            folder, config, target, pictures, version=version, share=args.share
-        )
+    try:
+        with report.waiting("checking the estimate against files"):
+            codec = export_run(
+                folder, config, target, pictures, version=version, share=args.share
+            )
+    except BaseException:
+        if not existed:  # Half of a checkpoint would be taken for one.
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     if args.default:
         set_default(target, codec.name)
     error = codec.card["estimate_error"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from codax.errors import ConfigError
@@ -52,6 +53,7 @@ def effort_of(level: Any) -> Effort:
     Raises:
         ConfigError: no such level.
     """
-    if isinstance(level, bool) or not isinstance(level, int) or level not in EFFORTS:
+    whole = isinstance(level, Integral) and not isinstance(level, bool)
+    if not whole or level not in EFFORTS:
         raise ConfigError(f"effort is {level!r}; expected a whole number of 1 to 9")
     return EFFORTS[level]

@@ -18,7 +18,7 @@ frames after the current one, text chunks, resolution.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,22 +222,32 @@ def _array_of(value: Any) -> np.ndarray:
 def _from_array(array: np.ndarray) -> Image.Image:
     """Wraps an array as a Pillow picture."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.ndim == 2 and array.dtype.kind == "u" and array.itemsize == 2:
+        array = array.astype(np.uint16)  # of either order of bytes
     deep = array.dtype == np.uint16 and array.ndim == 2
     if not (deep or (array.dtype == np.uint8 and shaped)):
-        advice = ""
-        if array.ndim == 3 and array.shape[0] in (1, 3, 4) and not shaped:
-            advice = "; channels come last: array.transpose(1, 2, 0)"
-        elif array.ndim == 3 and array.shape[2] == 1:
-            advice = "; grey has two axes: array[..., 0]"
-        elif array.ndim == 4:
-            advice = "; one picture at a time"
-        elif array.dtype.kind == "f":
-            advice = "; of samples 0..1: (255 * array).round().astype(np.uint8)"
+        advice = "".join(f"; {words}" for words in _advice(array, shaped))
         raise ImageError(
             f"array is {array.dtype}{list(array.shape)}; expected uint8[H W], "
             f"uint8[H W 3], uint8[H W 4] or uint16[H W]{advice}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _advice(array: np.ndarray, shaped: bool) -> Iterator[str]:
+    """How an array might become a picture."""
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and not shaped:
+        yield "channels come last: array.transpose(1, 2, 0)"
+    elif array.ndim == 3 and array.shape[2] == 1:
+        yield "grey has two axes: array[..., 0]"
+    elif array.ndim == 4:
+        yield "one picture at a time"
+    if array.dtype.kind == "f":
+        yield "of samples 0..1: (255 * array).round().astype(np.uint8)"
+    elif array.dtype.kind == "b":
+        yield "black and white: (255 * array).astype(np.uint8)"
+    elif array.dtype.kind in "iu" and array.itemsize > 1:
+        yield "of samples 0..255: array.astype(np.uint8)"
 
 
 def _bytes_of(name: str, info: Mapping[str, Any]) -> bytes:
