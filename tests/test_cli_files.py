@@ -137,6 +137,14 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
     assert "in: Is a directory; encode and decode take what is in it with -r" in (
         capsys.readouterr().err
     )
+    assert main(["encode", "photo.png", "in", "new/"]) == 1
+    err = capsys.readouterr().err
+    assert "new/: No such file or directory; an output folder is named with -o" in err
+    assert "photo.codax" in names(tmp_path)
+    assert main(["decode", "photo.png"]) == 1
+    assert "photo.png: not a codax file" in capsys.readouterr().err
+    assert main(["help", "encode"]) == 0
+    assert "usage: codax encode" in capsys.readouterr().out
     assert main(["encode", "-r", "in", "-o", "out"]) == 0
     assert names(tmp_path / "out" / "deep") == ["a.codax"]
 
@@ -166,6 +174,7 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
         (["compare", "a.png", "b.png", "-o", "d.jpg"], "name it d.png"),
         (["truncate", "a.codax", "--layers", "1", "-o", "b.png"], "name it b.codax"),
         (["encode"], "required: IN"),
+        (["encode", "--hlep"], "did you mean --help?"),
         (["decode", "x.codax", "-o", "x.jpg"], "codax writes png or ppm"),
         (["decode", "x.codax", "-o", "x.ppm", "--format", "png"], "says another"),
         (["models", "fake-tiny-v9"], "did you mean fake-tiny-v1?"),

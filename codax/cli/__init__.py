@@ -86,6 +86,8 @@ def _forget_stdout() -> None:
 
 def _run(words: Sequence[str]) -> int:
     """Finds the command and runs it."""
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         raise nearest_command(words[0], COMMANDS)
     parser = _build_parser()

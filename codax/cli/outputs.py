@@ -38,7 +38,8 @@ def read_source(source: str) -> bytes:
                 data = file.read(MAX_FILE + 1)
         except IsADirectoryError as error:
             raise InputError(
-                "Is a directory; encode and decode take what is in it with -r"
+                "Is a directory; encode and decode take what is in it with -r, and "
+                "write into it with -o"
             ) from error
     if len(data) > MAX_FILE:
         raise InputError(f"larger than {MAX_FILE} bytes; that is the limit")

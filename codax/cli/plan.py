@@ -115,7 +115,7 @@ class Plan:
             _checked(Job(source, target, named and target == output), taken)
             for (source, _), target in zip(found, targets, strict=True)
         ]
-        if not many and jobs[0].problem:
+        if not many and jobs[0].problem and os.path.lexists(inputs[0]):
             raise UsageError(f"{inputs[0]}: {jobs[0].problem}")
         return cls(jobs, passed_over)
 
@@ -123,6 +123,9 @@ class Plan:
 def _targets(names: Sequence[str], suffix: str) -> list[str]:
     """Names with another ending; with their own one too where two would be equal."""
     short = [os.path.splitext(name)[0] + suffix for name in names]
+    # An input with the ending of outputs is none of its own.
+    pairs = zip(names, short, strict=True)
+    short = [name + suffix if name == own else own for name, own in pairs]
     targets = list(short)
     while True:
         count = Counter(targets)
@@ -139,12 +142,22 @@ def _targets(names: Sequence[str], suffix: str) -> list[str]:
 def _checked(job: Job, taken: dict[str, str]) -> Job:
     """The job, with what is wrong of it; `taken` has inputs by the outputs so far."""
     problem = ""
-    if job.target in taken:
+    missing = job.source != STREAM and not os.path.lexists(job.source)
+    if missing and not ending(job.source):
+        # As `cp` has it, where the last name may be a folder to write into.
+        problem = "No such file or directory; an output folder is named with -o"
+    elif job.target in taken:
         problem = f"{taken[job.target]} is written to {job.target} already; use -o"
-    elif os.path.realpath(job.source) == os.path.realpath(job.target):
+    elif job.source != STREAM and os.path.realpath(job.source) == os.path.realpath(
+        job.target
+    ):
         problem = "input and output are the same file; name another output with -o"
     taken.setdefault(job.target, job.source)
     return Job(job.source, job.target, job.named, problem) if problem else job
+
+
+def _same(source: str, target: str) -> bool:
+    return source != STREAM and os.path.realpath(source) == os.path.realpath(target)
 
 
 def last_as_output(

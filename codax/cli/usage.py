@@ -52,7 +52,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     """
     own = _parser_of(parser, words)
     if own is not None:
-        _check_single_dashes(own, words[1:])
+        _check_flags(own, words[1:])
     args, rest = parser.parse_known_args(words)
     for word in rest:
         if word.startswith("-") and word != "-":
@@ -81,13 +81,19 @@ def _parser_of(
     return None
 
 
-def _check_single_dashes(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Refuses `-lossless`, which would be read as `-l`, and `-quality`, as `-q`."""
+def _check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Refuses unknown flags, before what else may be wrong is said.
+
+    And `-lossless`, which would be read as `-l`, and `-quality`, as `-q`.
+    """
+    flags = _flags(parser)
     for word in words:
         if word == "--":
             return
         name = word.partition("=")[0]
-        if len(name) > 2 and name[1] != "-" and f"-{name}" in _flags(parser):
+        unknown = name.startswith("--") and name not in flags
+        single = len(name) > 2 and name.startswith("-") and f"-{name}" in flags
+        if unknown or single:
             raise _unknown(parser, name)
 
 
