@@ -26,6 +26,20 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Leaves what was skipped, and why, for the last line of `tools/test`."""
+    if not (place := os.environ.get("CODAX_SKIPPED")):
+        return
+    reasons = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        *_, why = report.longrepr if isinstance(report.longrepr, tuple) else ("?",)
+        name = report.nodeid.partition("[")[0].removeprefix("tests/")
+        reasons.setdefault(why.removeprefix("Skipped: "), {})[name] = None
+    said = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+    with open(place, "w") as file:
+        file.write("; ".join(said))
+
+
 def pytest_unconfigure(config):
     """Throws the store away."""
     for folder in _made:

@@ -1,6 +1,7 @@
 """`codax evaluate` and `codax compare` from the command line."""
 
 import json
+import os
 
 import fake_codec
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 import codax.cli
+from codax.evaluation import extras
 from codax.evaluation.metric_table import METRICS
 
 
@@ -75,6 +77,63 @@ def test_evaluate_skips_unreadable_pictures_with_a_count(folder, tmp_path, capsy
     captured = capsys.readouterr()
     assert "1 pictures left out" in captured.err
     assert "jpeg" in captured.out
+
+
+def test_a_folder_may_hold_anything(folder, tmp_path, capsys):
+    os.symlink("nothing", folder / "link.png")
+    (folder / "folder.jpg").mkdir()
+    os.rename(folder / "p1.png", folder / os.fsdecode(b"\xff\n<b>.png"))
+    words = ("evaluate", folder, "--codecs", "jpeg", "-o", tmp_path / "r")
+    assert run(*words, "--metrics", "psnr", "--pictures", 2) == 0
+    error = capsys.readouterr().err
+    assert error.count("link.png: a link to nothing") == 1
+    assert error.count("folder.jpg: a folder with the name of a file") == 1
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "<b>.png" not in page
+
+
+@pytest.mark.parametrize(
+    ("missing", "words", "said"),
+    [
+        (
+            ["bjontegaard", "matplotlib"],
+            ["--codecs", "jpeg"],
+            "codax evaluate needs bjontegaard and matplotlib, which are not installed",
+        ),
+        (
+            ["imagecodecs"],
+            ["--codecs", "jpeg,jxl"],
+            "needs imagecodecs, which",
+        ),
+        (
+            ["ssimulacra2"],
+            ["--codecs", "jpeg", "--metrics", "psnr,ssimulacra2"],
+            "evaluate needs ssimulacra2, which is not installed",
+        ),
+    ],
+)
+def test_missing_packages_are_named_before_any_work(
+    missing, words, said, folder, tmp_path, capsys, monkeypatch
+):
+    there = extras.find_spec
+    monkeypatch.setattr(
+        extras, "find_spec", lambda name: None if name in missing else there(name)
+    )
+    assert run("evaluate", folder, *words, "-o", tmp_path / "r") == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.endswith("pip install 'codax[evaluation]'\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_missing_for_a_plot_or_a_metric_is_named(folder, capsys, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert run("plot", folder) == 1
+    assert "codax plot needs matplotlib" in capsys.readouterr().err
+    pictures = [folder / "p0.png", folder / "p1.png"]
+    assert run("compare", *pictures, "--metrics", "ssimulacra2") == 1
+    assert "codax compare needs ssimulacra2" in capsys.readouterr().err
+    assert run("compare", *pictures) == 0
 
 
 def test_a_codec_that_fails_on_one_picture_leaves_the_rest(

@@ -11,7 +11,8 @@ import pytest
 from fake_codec import install
 from PIL import Image
 
-from codax.cli import common, main, runtime
+from codax.cli import main, reporting, runtime
+from codax.coding.telling import tell
 from codax.files import container
 
 
@@ -47,7 +48,8 @@ def test_there_and_back(photo, tmp_path, capsys):
     assert out == ""
     first, second = err.splitlines()
     assert first.startswith("photo.png -> photo.codax  ")
-    assert all(unit in first for unit in (" B  ", " bpp  ", " %  ", " s"))
+    labels = (" B  ", " bpp  ", " % of input  ", " s  ", "stored without loss")
+    assert all(label in first for label in labels)
     assert second.startswith("photo.codax -> back.png  30x20 RGB")
     assert np.array_equal(np.asarray(opened("back.png")), photo)
     assert names(tmp_path) == ["back.png", "photo.codax", "photo.png"]
@@ -74,14 +76,19 @@ def test_existing_output_needs_force(photo, tmp_path, capsys):
 
 
 def test_unwritable_output_is_known_before_encoding(photo, codec, tmp_path, capsys):
-    assert main(["encode", "photo.png", "-o", "nowhere/photo.codax"]) == 1
     assert main(["encode", "photo.png", "-o", "photo.png/x.codax"]) == 1
+    assert main(["encode", "photo.png", "-o", "photo.png/deep/x.codax"]) == 1
     assert codec.calls == 0
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.endswith(
-        "nowhere/photo.codax cannot be written: No such file or directory"
-    )
-    assert "photo.png/x.codax cannot be written" in second
+    for line in capsys.readouterr().err.splitlines():
+        assert line.endswith("x.codax cannot be written: Not a directory")
+
+
+def test_missing_folders_are_made_and_go_with_a_failure(photo, tmp_path):
+    assert main(["encode", "photo.png", "-o", "a/b/x.codax"]) == 0
+    assert names(tmp_path / "a" / "b") == ["x.codax"]
+    (tmp_path / "text.png").write_text("no picture")
+    assert main(["encode", "text.png", "-o", "c/d/x.codax"]) == 1
+    assert not (tmp_path / "c").exists()
 
 
 def test_no_partial_output(photo, codec, monkeypatch, tmp_path, capsys):
@@ -116,6 +123,7 @@ def test_many_inputs_go_on_after_a_failure(jobs, photo, tmp_path, capsys):
     assert names(tmp_path / "out") == ["other.codax", "photo.codax"]
     err = capsys.readouterr().err.splitlines()
     assert sum(line.startswith("codax: ") for line in err) == 2
+    assert err[-1].startswith("2 files done, ") or err[-1].startswith("2 of 4 files")
     assert "codax: missing.png: No such file or directory" in err
     assert any(line.startswith("codax: text.png: not a picture") for line in err)
 
@@ -126,7 +134,17 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
     Image.fromarray(photo).save(folder / "a.png")
     (folder / "notes.txt").write_text("skipped")
     assert main(["encode", "in"]) == 1
-    assert "in: Is a directory" in capsys.readouterr().err
+    assert "in: Is a directory; encode and decode take what is in it with -r" in (
+        capsys.readouterr().err
+    )
+    assert main(["encode", "photo.png", "in", "new/"]) == 1
+    err = capsys.readouterr().err
+    assert "new/: No such file or directory; an output folder is named with -o" in err
+    assert "photo.codax" in names(tmp_path)
+    assert main(["decode", "photo.png"]) == 1
+    assert "photo.png: not a codax file" in capsys.readouterr().err
+    assert main(["help", "encode"]) == 0
+    assert "usage: codax encode" in capsys.readouterr().out
     assert main(["encode", "-r", "in", "-o", "out"]) == 0
     assert names(tmp_path / "out" / "deep") == ["a.codax"]
 
@@ -142,13 +160,28 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
         (["encode", "photo.png", "-m", "fkae-tiny"], "did you mean fake-tiny-v1?"),
         (["encode", "photo.png", "--json", "-o", "-"], "--json and -o -"),
         (["encode", "-", "photo.png"], "stdin"),
-        (["encode", "photo.png", "photo.png"], "would both be written"),
-        (["encode", "photo.png", "-o", "photo.png"], "same file"),
+        (["encode", "photo.png", "-o", "x.jpg"], "name it x.codax"),
+        (["encode", "photo.png", "-f", "--skip-existing"], "not allowed with"),
+        (
+            ["encode", "photo.png", "--speed", "5"],
+            "mean --effort? usage: codax",
+        ),
+        (["encode", "photo.png", "-lossless"], "did you mean --lossless?"),
+        (["encode", "photo.png", "--qualty=5"], "did you mean --quality?"),
+        (["encode", "photo.png", "-quality", "5"], "did you mean --quality?"),
+        (["encode", "photo.png", "--zzz"], "no flag --zzz; usage: codax encode"),
+        (["plot", "a", "b"], "'b' is one name too many; usage: codax plot"),
+        (["compare", "a.png", "b.png", "-o", "d.jpg"], "name it d.png"),
+        (["truncate", "a.codax", "--layers", "1", "-o", "b.png"], "name it b.codax"),
         (["encode"], "required: IN"),
+        (["encode", "--hlep"], "did you mean --help?"),
         (["decode", "x.codax", "-o", "x.jpg"], "codax writes png or ppm"),
         (["decode", "x.codax", "-o", "x.ppm", "--format", "png"], "says another"),
         (["models", "fake-tiny-v9"], "did you mean fake-tiny-v1?"),
-        (["models", "--bogus"], "unrecognized arguments"),
+        (
+            ["models", "--bogus"],
+            "models has no flag --bogus; usage: codax models",
+        ),
     ],
 )
 def test_wrong_usage(words, message, photo, tmp_path, capsys):
@@ -274,7 +307,20 @@ def test_animation_says_that_one_frame_is_coded(photo, capsys):
     frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
     frames[0].save("move.gif", save_all=True, append_images=frames[1:])
     assert main(["encode", "move.gif"]) == 0
-    assert "move.gif: 2 frames; only the first" in capsys.readouterr().err
+    assert "note: move.gif: not kept: 1 more frame\n" in capsys.readouterr().err
+
+
+def test_what_is_not_kept_is_one_note_and_in_json(photo, capsys):
+    frames = [Image.fromarray(photo), Image.fromarray(255 - photo)]
+    options = {"save_all": True, "append_images": frames[1:], "comment": b"words"}
+    frames[0].save("move.gif", **options)
+    assert main(["encode", "move.gif", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["not_kept"] == ["1 more frame", "a comment"]
+    assert err == "codax: note: move.gif: not kept: 1 more frame, a comment\n"
+    # Whoever asks for less is not told that there is less.
+    assert main(["encode", "move.gif", "-f", "--metadata", "none"]) == 0
+    assert "not kept: 1 more frame\n" in capsys.readouterr().err
 
 
 def test_info_and_models(photo, capsys):
@@ -306,18 +352,19 @@ def test_a_terminal_is_told_what_is_waited_for(photo, codec, monkeypatch, capsys
     good = codec.coder.compress
 
     def slow(rgb, quality, **effort):
+        tell(0.5)
         time.sleep(0.2)
         return good(rgb, quality, **effort)
 
     monkeypatch.setattr(codec, "compress", slow)
-    monkeypatch.setattr(common, "_PATIENCE", 0.01)
+    monkeypatch.setattr(reporting, "_PATIENCE", 0.01)
     monkeypatch.setenv("TERM", "xterm")
     assert main(["encode", "photo.png"]) == 0
     assert "encoding 1 of 1" not in capsys.readouterr().err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(["encode", "photo.png", "-f"]) == 0
-    assert "encoding 1 of 1 (the first of a size is compiled): photo.png" in (
-        capsys.readouterr().err
-    )
+    err = capsys.readouterr().err
+    assert "encoding 1 of 1: photo.png ... 50%" in err
+    assert "compil" not in err  # Nothing is.
     assert main(["encode", "photo.png", "-f", "--quiet"]) == 0
     assert capsys.readouterr().err == ""

@@ -10,6 +10,7 @@ from PIL import Image
 from small_codecs import synthetic
 
 from codax.cli import main
+from codax.errors import ConfigError
 from codax.train import loop
 from codax.train.config import read_run
 from codax.train.loop import Stopped
@@ -42,6 +43,10 @@ def trained(monkeypatch):
 
     def train(config, run, resident, **options):
         calls.append({"config": config, "resident": resident, **options})
+        if "refuse" in config.notes:
+            raise ConfigError("refused")
+        run.mkdir(exist_ok=True)
+        options["begin"]()
         (run / "config.json").write_text(config.to_json())
         options["say"]("trunk 1 loss 1")
         np.savez(run / "trunk.npz", **{"ema/x": np.ones(3), "step": np.int32(7)})
@@ -68,17 +73,14 @@ def test_train_and_go_on(place, trained, capsys):
     assert "skipped" in error
     assert "broken.jpg" in error
     assert "weights.npz written" in error
-    assert (
-        main(["train", "--resume", "-o", "run", "--steps", "20", "--data", "photos"])
-        == 0
-    )
+    assert main(["train", "--resume", "-o", "run", "--steps", "20"]) == 0
     second = trained[1]
     assert second["config"] == first["config"]
     assert second["resume"]
     commands = (place / "run" / "commands.txt").read_text().splitlines()
     assert commands == [
         "codax train mine.py --set batch=4 --data photos --minutes 1.5 --seed 9 -o run",
-        "codax train --data photos --steps 20 --resume -o run",
+        "codax train --steps 20 --resume -o run",
     ]
 
 
@@ -100,6 +102,80 @@ def test_a_run_is_replaced_only_by_force(place, trained, capsys):
 def test_a_stopped_run_says_how_to_go_on(place, trained, capsys):
     assert main([*TRAIN, "--steps", "3", "--set", "notes=stop"]) == 143
     assert "codax train --resume -o run" in capsys.readouterr().err
+
+
+def test_a_refused_command_leaves_all_as_it_was(place, trained, capsys):
+    """Also an older run that it would have replaced."""
+    assert main([*TRAIN, "--steps", "3", "--set", "notes=refuse"]) == 1
+    assert not (place / "run").exists()
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    before = {p.name: p.read_bytes() for p in (place / "run").iterdir()}
+    for more in (["-f"], ["--resume"]):
+        words = [*TRAIN, "--steps", "9", *more]
+        assert main([*words, "--set", "notes=refuse"]) == 1
+        assert {p.name: p.read_bytes() for p in (place / "run").iterdir()} == before
+    assert main([*TRAIN, "--steps", "9", "-f"]) == 0
+    commands = (place / "run" / "commands.txt").read_text().splitlines()
+    assert commands == ["codax train mine.py --data photos --steps 9 -o run"]
+
+
+def test_a_run_knows_its_pictures(place, trained, capsys):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    data = json.loads((place / "run" / "data.json").read_text())
+    assert data["folders"] == [str(place / "photos")]
+    assert (data["training"]["pictures"], data["held_out"]["pictures"]) == (3, 1)
+    assert len(data["held_out_names"]) == 1
+    os.rename("photos", "moved")
+    assert main(["train", "--resume", "-o", "run", "--steps", "9"]) == 1
+    assert "photos: no such folder" in capsys.readouterr().err
+    words = ["train", "--resume", "-o", "run", "--steps", "9", "--data", "moved"]
+    assert main(words) == 0, "Pictures are known by what is in them."
+    Image.fromarray(synthetic(70, 80, 9)).save(place / "moved" / "9.png")
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "not the pictures that the run was begun with: 4 to train on" in error
+    assert "or say --new-data" in error
+    assert main([*words, "--new-data"]) == 0
+    assert main(words[:-2]) == 0
+    commands = (place / "run" / "commands.txt").read_text().splitlines()
+    assert [("--new-data" in c, "--data moved" in c) for c in commands] == [
+        (False, False),
+        (False, True),
+        (True, True),
+        (False, False),
+    ]
+
+
+def test_a_training_folder_may_hold_anything(place, trained, capsys):
+    photos = place / "photos"
+    os.symlink("nothing", photos / "link.png")
+    (photos / "folder.jpg").mkdir()
+    os.symlink(photos / "0.png", photos / "folder.jpg" / "again.png")
+    Image.fromarray(np.zeros((70, 80), np.float32)).save(photos / "float.tif")
+    Image.fromarray(np.zeros((70, 80), np.int32)).save(photos / "wide.tif")
+    Image.fromarray(np.full((70, 80), 40000, np.uint16)).save(photos / "deep.png")
+    os.rename(photos / "1.png", photos / os.fsdecode(b"\xff.png"))
+    for stream in ("false", "true"):
+        words = [*TRAIN, "--steps", "3", "-f", "--set", "held_out=0"]
+        assert main([*words, "--set", f"stream={stream}"]) == 0
+        error = capsys.readouterr().err
+        for said in (
+            "link.png: a link to nothing",
+            "folder.jpg: a folder with the name of a file",
+            "broken.jpg: not a picture",
+            "float.tif: picture has 32 bits a sample",
+            "wide.tif: picture has 32 bits a sample",
+        ):
+            assert error.count(said) == 1, said
+        assert error.count("note: ") == 5
+        assert len(trained[-1]["resident"]) == 5
+
+
+def test_watch_0_watches_never(place, trained):
+    assert main([*TRAIN, "--steps", "3", "--set", "watch=0"]) == 0
+    assert trained[0]["watch"] is None
+    assert main([*TRAIN, "--steps", "3", "-f"]) == 0
+    assert trained[1]["watch"] is not None
 
 
 def test_weights_to_start_from(place, trained):

@@ -1,4 +1,4 @@
-"""A wait that is announced on a terminal leaves nothing behind."""
+"""A wait on a terminal says what it is for, and leaves nothing behind."""
 
 import argparse
 import io
@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from codax.cli import common
-from codax.cli.common import Reporter
+from codax.cli import compiling, reporting
+from codax.cli.compiling import Compilations
+from codax.cli.reporting import Reporter
 
 
 class Terminal(io.StringIO):
@@ -20,10 +21,10 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch):
     screen = Terminal()
     # Of the module: pytest puts its own sys.stderr in place before the test.
-    monkeypatch.setattr(common, "sys", SimpleNamespace(stderr=screen))
+    monkeypatch.setattr(reporting, "sys", SimpleNamespace(stderr=screen))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(common, "_PATIENCE", 0.0)
+    monkeypatch.setattr(reporting, "_PATIENCE", 0.01)
     return screen
 
 
@@ -40,8 +41,10 @@ def shown(screen: str) -> list[str]:
 
 
 def waited(report, text, says=()):
-    with report.waiting(text):
-        time.sleep(0.2)
+    with report.waiting(text) as wait:
+        time.sleep(0.1)
+        wait.progress(0.41)
+        time.sleep(0.1)
         for line in says:
             report.result(line, {})
 
@@ -54,7 +57,8 @@ def reporter(**given):
 
 def test_a_result_takes_the_place_of_the_wait(terminal):
     waited(reporter(), "encoding 1 of 1", ["a.png -> a.codax", "b"])
-    assert "encoding 1 of 1 ..." in terminal.getvalue()
+    assert "encoding 1 of 1 ... 0 s" in terminal.getvalue()
+    assert "encoding 1 of 1 ... 41%, 0 s" in terminal.getvalue()
     assert shown(terminal.getvalue()) == ["a.png -> a.codax", "b", ""]
 
 
@@ -64,10 +68,53 @@ def test_a_wait_without_result_is_wiped(terminal):
 
 
 def test_a_long_wait_keeps_to_one_row(terminal):
-    waited(reporter(), "encoding " + "x" * 100)
-    assert max(map(len, terminal.getvalue().split("\r"))) < 40
+    waited(reporter(), "encoding " + "x\n" * 100)
+    assert max(map(len, shown(terminal.getvalue()))) < 40
+    drawn = terminal.getvalue().replace("\x1b[2K", "").split("\r")
+    assert 20 < max(map(len, drawn)) < 40
 
 
 def test_quiet_says_nothing(terminal):
     waited(reporter(quiet=True), "encoding 1 of 1")
     assert terminal.getvalue() == ""
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Any compilation counts, however short."""
+    monkeypatch.setattr(compiling, "_LEAST", 0.0)
+
+
+def test_only_what_is_compiled_is_said_to_be(patient):
+    """Of JAX itself, whose events these are."""
+    import jax
+
+    listener = Compilations()
+    listener.listen()
+    during = []
+
+    def look(event, **about):
+        during.append(listener.running())
+
+    jax.monitoring.register_event_listener(look)
+    try:
+        jitted = jax.jit(lambda x: x * 3 + 1)
+        jitted(1.0)
+        assert True in during  # The cache is asked within a compilation.
+        assert not listener.running()
+        during.clear()
+        jitted(2.0)
+        assert True not in during
+    finally:
+        jax.monitoring.unregister_event_listener(look)
+        listener.stop()
+    during.clear()
+    jax.jit(lambda x: x * 5 + 1)(1.0)
+    assert True not in during
+
+
+def test_a_compilation_is_named(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setattr(Compilations, "running", lambda self: True)
+    waited(reporter(), "encoding 1 of 1")
+    assert "1 of 1 ... 0 s, compiling, once for each" in terminal.getvalue()

@@ -10,7 +10,7 @@ import pytest
 from fake_codec import FakeCodec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from codax.entropy.bytes_coder import decode_bytes, encode_bytes
 from codax.errors import FormatError, ImageError, UnsupportedError
@@ -223,7 +223,56 @@ def test_a_profile_that_is_not_kept_is_named():
         assert from_image(image).lost == lost
     image = sample("CMYK")
     image.info["icc_profile"] = srgb  # which is no profile of its
-    assert from_image(image).lost == ()
+    (lost,) = from_image(image).lost
+    assert lost == "the CMYK samples as they are (coded as RGB or grey)"
+
+
+def with_text(data, **texts):
+    """A PNG with text chunks."""
+    about = PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        about.add_text(name.replace("_", " "), text)
+    return saved(Image.open(io.BytesIO(data)), "PNG", pnginfo=about)
+
+
+def test_exif_in_a_text_chunk_is_kept():
+    """As ImageMagick wrote it: its length and hexadecimals."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    raw = exif.tobytes()
+    text = f"\nexif\n{len(raw):8}\n{raw.hex()}\n"
+    for name in ("Raw_profile_type_exif", "Raw_profile_type_APP1"):
+        data = with_text(saved(sample(), "PNG"), **{name: text})
+        picture = from_image(open_image(data))
+        assert picture.exif == raw.removeprefix(b"Exif\0\0")
+        assert picture.orientation == 6
+        assert picture.lost_words == ()
+        data = with_text(saved(sample(), "PNG"), **{name: "\nexif\n 3\nxyz"})
+        picture = from_image(open_image(data))
+        assert picture.exif == b""
+        assert picture.lost_words == (f"text ({name.replace('_', ' ')})",)
+
+
+def test_words_beside_the_pixels_are_named():
+    png = with_text(saved(sample(), "PNG"), Title="a", Author="b")
+    jpeg = saved(sample(), "JPEG", comment=b"words", dpi=(300, 300))
+    exif = Image.Exif()
+    exif[0x011A] = 300.0
+    own = saved(sample(), "JPEG", exif=exif)
+    tiff = saved(sample(), "TIFF", description="words", dpi=(72, 36))
+    for data, words in (
+        (png, ("text (Title, Author)",)),
+        (jpeg, ("a comment", "a resolution of 300 dpi")),
+        (own, ()),
+        (
+            tiff,
+            ("TIFF tags (ImageDescription)", "a resolution of 72 x 36 dpi"),
+        ),
+        (saved(sample(), "WEBP"), ()),
+        (saved(sample(), "JPEG"), ()),
+    ):
+        assert from_image(open_image(data)).lost_words == words
+        assert from_image(open_image(data)).lost == ()
 
 
 def test_damaged_lab_profile_is_one_line():
@@ -261,7 +310,7 @@ def test_animations_show_their_current_frame():
     frames = [sample("L"), Image.new("L", (17, 12), 9)]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     picture = from_image(open_image(data))
-    assert picture.frames == 2
+    assert picture.lost == ("1 more frame",)
     assert picture.rgb.shape == (12, 17, 3)
 
 

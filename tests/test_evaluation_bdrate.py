@@ -79,6 +79,29 @@ def test_no_common_part_gives_no_number():
     assert "share no part" in result.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("start", "number"), [(38.7, True), (38.9, False), (39.99, False)]
+)
+def test_less_than_a_tenth_of_the_interval_gives_no_number(start, number):
+    """Of 28 to 40 dB, a tenth is 1.2."""
+    anchor = curve([25, 30, 35, 41], [0.1, 0.3, 0.8, 2])
+    test = curve([start, 40.5, 41, 42], [1.0, 1.5, 2.0, 3.0])
+    result = bd_rate(anchor, test)
+    assert (result.percent is not None) == number
+    if not number:
+        assert str(result) == f"too small a part ({result.part})"
+        assert "share less than a tenth of 28 to 40 dB" in result.notes[0]
+
+
+def test_without_an_interval_a_tenth_of_both_curves_counts():
+    metric = Metric(name="own", function=lambda a, b: 1.0)
+    anchor = curve([0, 1, 2, 10], [0.1, 0.3, 0.8, 2], metric=metric)
+    near = curve([8, 12, 13, 14], [1.0, 1.5, 2.0, 3.0], metric=metric)
+    far = curve([8, 12, 13, 40], [1.0, 1.5, 2.0, 3.0], metric=metric)
+    assert bd_rate(anchor, near).percent is not None
+    assert bd_rate(anchor, far).percent is None
+
+
 def test_too_few_points_and_mixed_metrics_are_refused():
     anchor = curve([25, 30, 35, 41], [0.1, 0.3, 0.8, 2])
     with pytest.raises(ConfigError, match="at least 4"):

@@ -311,6 +311,16 @@ def test_page_works_in_a_browser(swept, tmp_path, browser, width):
     page.wait_for_function("document.getElementById('right').naturalWidth === 200")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
+    # On a phone tables scroll by themselves, and no column is cut off.
+    for table in ("#summary", "#rows"):
+        reached = page.locator(table).evaluate(
+            "t => { const s = t.parentElement; s.scrollLeft = 1e4;"
+            "const end = t.rows[0].lastElementChild.getBoundingClientRect().right;"
+            "return [s.scrollWidth > s.clientWidth, end]; }"
+        )
+        assert reached[0] == (width < 500), table
+        assert reached[1] <= width, table
+
     def clip():
         return page.evaluate("document.getElementById('right').style.clipPath")
 

@@ -43,12 +43,13 @@ def test_a_picture_there_and_back(fake, tmp_path):
     rgb = synthetic(40, 60)
     path = tmp_path / "photo.png"
     Image.fromarray(rgb).save(path)
-    for picture in (path, str(path), Image.open(path), rgb):
+    png = path.read_bytes()
+    for picture in (path, str(path), Image.open(path), rgb, png, io.BytesIO(png)):
         data = codax.encode(picture, quality=90)
         assert data == codax.encode(rgb, 90, model="fake-tiny")
     (tmp_path / "photo.codax").write_bytes(data)
     expected = np.asarray(fake.decode(data))
-    for source in (data, bytearray(data), tmp_path / "photo.codax"):
+    for source in (data, bytearray(data), tmp_path / "photo.codax", io.BytesIO(data)):
         assert np.array_equal(np.asarray(codax.decode(source)), expected)
     opened = codax.open(tmp_path / "photo.codax")
     assert (opened.size, opened.mode) == ((60, 40), "RGB")
@@ -71,6 +72,11 @@ def test_what_is_no_file_is_told(fake, tmp_path):
         codax.decode(np.zeros(4))
     with pytest.raises(OSError, match="No such file"):
         codax.decode(tmp_path / "none.codax")
+    with pytest.raises(ImageError, match=": is a folder; expected a picture"):
+        codax.encode(tmp_path)
+    for call in (codax.encode, codax.decode):
+        with pytest.raises(FormatError, match="opened as text"):
+            call(io.StringIO("words"))
     with pytest.raises(ImageError, match=r"none\.png: no such file"):
         codax.encode(tmp_path / "none.png")
     (tmp_path / "text.codax").write_text("words")
@@ -103,7 +109,28 @@ def test_arrays_of_other_libraries_are_taken(fake, wrap):
     assert fake.encode(wrap(rgb)) == fake.encode(rgb)
 
 
+def test_numbers_may_be_numpys(fake):
+    rgb = synthetic(8, 8)
+    expected = fake.encode(rgb, 60, effort=3)
+    assert fake.encode(rgb, np.float32(60), effort=np.int64(3)) == expected
+
+
+def test_16_bits_may_be_of_either_order():
+    from codax.files.pictures import from_image
+
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    for order in "<>":
+        found = from_image(grey.astype(grey.dtype.newbyteorder(order)))
+        assert np.array_equal(found.rgb[..., 0], grey)
+
+
 CASES = {
+    "floats, channels first": (
+        np.zeros((3, 8, 8), np.float32),
+        r"transpose\(1, 2, 0\); of samples 0\.\.1: \(255 \* array",
+    ),
+    "wide integers": (np.zeros((8, 8, 3), int), r"0\.\.255: array\.astype"),
+    "truths": (np.zeros((8, 8), bool), r"black and white: \(255 \* array"),
     "a path": ("photo.png", "got the path 'photo.png'; .* `codax.encode` takes paths"),
     "a list": ([[1, 2]], "got list; expected a Pillow picture or an array"),
     "floats": (np.zeros((8, 8, 3)), r"float64\[8, 8, 3\].*255 \* array"),

@@ -23,6 +23,7 @@ from codax.train.export import check_estimate, codec_of, export_weights
 from codax.train.initial import join_initial, load_initial
 from codax.train.record import (
     chain_of,
+    data_of,
     digest_of,
     write_before,
     write_data,
@@ -239,7 +240,7 @@ def test_a_card_tells_code_packages_and_data(tmp_path):
     for name, text in (("a", b"1"), ("b", b"2"), ("c", b"3")):
         (tmp_path / name).write_bytes(text)
     a, b, c = (tmp_path / name for name in "abc")
-    write_data(tmp_path, [a, b], [c])
+    write_data(tmp_path, data_of([str(tmp_path)], [a, b], [c]))
     write_environment(tmp_path)
     write_environment(tmp_path)
     facts = run_facts(tmp_path, config_of("factorized"))
@@ -247,6 +248,7 @@ def test_a_card_tells_code_packages_and_data(tmp_path):
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["commit"]
     digests = facts["data_digests"]
+    assert digests.keys() == {"training", "held_out"}, "no names of one's own folders"
     assert digests["training"]["pictures"] == 2
     assert digests["training"] == digest_of([b, a]), "their order does not matter"
     assert digests["held_out"] != digest_of([a])

@@ -11,15 +11,9 @@ from small_codecs import packed_codec, small_networks, synthetic
 from codax.cli import main
 from codax.errors import ConfigError, ModelError
 from codax.train import loop
+from codax.train.comparing import keep_the_better, tiles_of, write_start
 from codax.train.config import read_run
-from codax.train.finetune import (
-    finetune,
-    keep_the_better,
-    read_start,
-    recipe,
-    tiles_of,
-    write_start,
-)
+from codax.train.finetune import finetune, read_start, recipe
 from codax.train.record import START
 from codax.train.shipping import run_facts
 from codax.train.state import load_state, save_state
@@ -159,6 +153,8 @@ def test_the_command(place, monkeypatch, capsys):
 
     def train(config, run, resident, **options):
         calls.append({"config": config, "resident": resident, **options})
+        run.mkdir(exist_ok=True)
+        options["begin"]()
         (run / "config.json").write_text(config.to_json())
         np.savez(run / "trunk.npz", step=7)
         save_state(run / "weights.npz", moved(load_state(run / START), 9.0))

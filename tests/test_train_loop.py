@@ -365,6 +365,62 @@ def test_a_time_box_ends_in_time_and_its_branch_at_zero(tmp_path, resident, call
     assert rates[-1] < 0.9
 
 
+@pytest.mark.parametrize(("branch", "phase"), [(0.4, "branch"), (1.0, "branch")])
+def test_a_time_box_that_compilation_ate_gives_no_weights(
+    tmp_path, resident, monkeypatch, branch, phase
+):
+    def steps(self, state, data, rates, batch, size, hard, drawn=()):
+        time.sleep(0.3)
+        state = state | {"step": state["step"] + 1}
+        return state, {"loss": 1.0, "bpp": 1.0, "psnr": 30.0, "norm": 1.0}
+
+    monkeypatch.setattr(Trainer, "steps", steps)
+    config = config_of(optimizer="adam", branch=branch)
+    message = f"ended before the {phase}'s first step, .*`resume=True`"
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path, resident, minutes=0.2 / 60, say=str)
+    assert not (tmp_path / "weights.npz").exists()
+    assert train(
+        config, tmp_path, resident, minutes=5 / 60, say=str, resume=True
+    ).is_file()
+
+
+def test_what_a_run_begins_is_written_when_it_begins(tmp_path, resident, calls):
+    config, begun = config_of(optimizer="adam", stream=True), []
+    options = {"say": str, "begin": lambda: begun.append(1)}
+    with pytest.raises(ConfigError, match="0 pictures to stream"):
+        train(config, tmp_path, resident, steps=5, **options)
+    assert not begun
+    assert not list(tmp_path.iterdir())
+    train(config_of(optimizer="adam"), tmp_path, resident, steps=5, **options)
+    assert begun == [1]
+
+
+def test_watch_0_watches_never(tmp_path, resident, calls):
+    config = config_of(optimizer="adam", watch=0)
+    train(
+        config,
+        tmp_path,
+        resident,
+        steps=5,
+        say=str,
+        watch=lambda *_: pytest.fail("watched"),
+    )
+
+
+def test_a_picture_that_cannot_be_read_is_named_once(tmp_path, resident, calls):
+    from PIL import Image
+
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(synthetic(80, 90)).save(good)
+    bad.write_bytes(b"no picture")
+    said = []
+    config = config_of(optimizer="adam", stream=True)
+    options = {"stream": [good, bad], "say": said.append, "steps": 8}
+    train(config, tmp_path / "run", resident, **options)
+    assert len([line for line in said if "bad.png: not a picture" in line]) == 1
+
+
 def test_compiling_is_done_before_the_rate_falls(tmp_path, resident, monkeypatch):
     seen, found = set(), []
 

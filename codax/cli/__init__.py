@@ -7,15 +7,16 @@ that help, usage errors, `info` and `models` answer at once; `run` loads JAX if 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from codax.cli.common import Parser, UsageError, describe
-from codax.errors import CodaxError
+from codax.cli.common import Parser, UsageError
+from codax.cli.reporting import any_encoding, describe, say
+from codax.cli.stopping import terminated
+from codax.cli.usage import nearest_command, parse
 
 __all__ = ["COMMANDS", "main"]
 
@@ -48,35 +49,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `codax`; those of the process if None.
 
     Returns:
-        The exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+        The exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted,
+        129 and 143 ended by SIGHUP and SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     # Asked of the words and not of the parsed arguments, which may not come to be.
     traced = any(word in ("-vv", "-vvv") for word in words) or words.count("-v") > 1
+    any_encoding()
     try:
-        _check_command(words)
-        parser = _build_parser()
-        args = parser.parse_args(words)
-        if args.command is None:
-            parser.print_help()
-            return 2
-        status = importlib.import_module(f"codax.cli.{args.command}").run(args)
-        sys.stdout.flush()
+        with terminated():
+            status = _run(words)
+            sys.stdout.flush()
         return status
     except SystemExit as stop:  # --help and --version end this way.
         return int(stop.code or 0)
     except BrokenPipeError:
-        # The reader went away (`codax models | head -1`); Python must not complain
-        # either when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()  # The reader went away (`codax models | head -1`).
         return 1
-    except KeyboardInterrupt:
-        return 130
-    except (CodaxError, OSError, MemoryError) as error:
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signal", 2)
+    except Exception as error:
         if traced:
             traceback.print_exc()
-        print(f"codax: {describe(error)}", file=sys.stderr)
+        say(f"codax: {describe(error)}")
+        _forget_stdout()
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _forget_stdout() -> None:
+    """Lets Python not complain when it flushes at its end what cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(words: Sequence[str]) -> int:
+    """Finds the command and runs it."""
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise nearest_command(words[0], COMMANDS)
+    parser = _build_parser()
+    args = parse(parser, words)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    return importlib.import_module(f"codax.cli.{args.command}").run(args)
 
 
 def _build_parser() -> Parser:
@@ -89,12 +108,3 @@ def _build_parser() -> Parser:
     for name in COMMANDS:
         importlib.import_module(f"codax.cli.{name}").add_parser(subparsers)
     return parser
-
-
-def _check_command(words: Sequence[str]) -> None:
-    """Refuses an unknown command by naming the nearest."""
-    if not words or words[0].startswith("-") or words[0] in COMMANDS:
-        return
-    near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
-    raise UsageError(f"no command is named {words[0]!r}; {remedy}")

@@ -1,33 +1,20 @@
-"""What all commands share: the parser, common flags, and words for people and programs.
-
-Data and JSON go to stdout, words to stderr.
-"""
+"""What all commands share: the parser and its common flags."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import json
-import os
 import re
-import shutil
-import sys
-import threading
-import traceback
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from codax.errors import CodaxError
 
 __all__ = [
     "Parser",
-    "Reporter",
     "UsageError",
     "add_codec_flag",
     "add_common",
     "add_work_flags",
-    "describe",
     "load_codec_file",
     "positive_count",
     "size_in_bytes",
@@ -37,9 +24,10 @@ __all__ = [
 _formatter = functools.partial(
     argparse.RawDescriptionHelpFormatter, width=78, max_help_position=26
 )
-_PATIENCE = 1.0  # seconds before a wait is announced
-_KEYWORD = re.compile(r"`(\w+)=([\w.]+)`")
-_WIPE = "\x1b[2K"  # of the terminal's row
+_SIZE = re.compile(
+    r"((?:\d+(?:\.\d*)?|\.\d+)(?:e\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE
+)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
 class UsageError(CodaxError):
@@ -73,13 +61,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Adds the flags of commands that compute and write: -f, -j, --device.
+    """Adds the flags of commands for many files: -r, -f, --skip-existing, -j, --device.
 
     Returns:
         The group of rare flags, for those of the command itself.
     """
     parser.add_argument(
+        "-r", "--recursive", action="store_true", help="take what is in folders"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
         "-f", "--force", action="store_true", help="replace existing output"
+    )
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave files whose output exists"
     )
     rare = parser.add_argument_group("advanced")
     rare.add_argument(
@@ -128,115 +123,14 @@ def positive_count(text: str) -> int:
 
 
 def size_in_bytes(text: str) -> int:
-    """Parses `20000`, `20k` or `1.5M` (decimal, as of files), for argparse."""
-    factor = {"k": 1000, "K": 1000, "M": 1000_000}.get(text[-1:], 1)
-    digits = text[:-1] if factor > 1 else text
-    try:
-        size = int(float(digits) * factor)
-    except (ValueError, OverflowError):
-        size = 0
+    """Parses `20000`, `20k` or `20kB` (thousand), `20KiB`, `1.5M`, for argparse."""
+    match = _SIZE.fullmatch(text.strip())
+    size = 0
+    if match and not (match[3] and not match[2]):
+        base = 1024 if match[3] else 1000
+        size = int(min(float(match[1]) * base ** _POWERS[match[2].lower()], 1 << 62))
     if size < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; try 20000, 20k or 1.5M")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size; try 20000, 20k, 20KiB or 1.5M"
+        )
     return size
-
-
-def describe(error: BaseException) -> str:
-    """Puts an exception into one line without its class where that is no news.
-
-    What the library calls by Python's keywords is said by the flags of the same names.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return f"{name}{error.strerror}"
-    text = " ".join(str(error).split())
-    if isinstance(error, CodaxError):
-        text = text.replace("`codax.register`", "--codec FILE.py")
-        return _KEYWORD.sub(_as_flag, text)
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return f"unexpected {type(error).__name__}: {text} (-vv shows the traceback)"
-
-
-def _as_flag(keyword: re.Match[str]) -> str:
-    """`weights=PATH` as --weights PATH, `fallback=False` as --no-fallback."""
-    name, value = keyword[1].replace("_", "-"), keyword[2]
-    switches = {"True": f"--{name}", "False": f"--no-{name}"}
-    return switches.get(value, f"--{name} {value}")
-
-
-class Reporter:
-    """Says what happens: lines for people on stderr, JSON on stdout."""
-
-    def __init__(self, args: argparse.Namespace):
-        self.json: bool = args.json
-        self._quiet: bool = args.quiet
-        self._verbose: int = args.verbose
-        self._wait_shown = threading.Event()
-        self._row = ""
-
-    def _say(self, text: str) -> None:
-        """Prints a line for people, in the place of a wait that is on the screen."""
-        if self._wait_shown.is_set():
-            self._wait_shown.clear()
-            text = _WIPE + text
-        print(text, file=sys.stderr, flush=True)
-
-    def result(self, line: str, fields: dict[str, Any]) -> None:
-        """Reports one file done."""
-        if self.json:
-            print(json.dumps(fields), flush=True)
-        elif not self._quiet:
-            self._say(line)
-
-    def error(self, name: str, error: BaseException) -> None:
-        """Reports one file that failed."""
-        text = describe(error)
-        if self._verbose > 1:
-            traceback.print_exception(error)
-        # An OSError of the file itself names it already.
-        prefix = "" if text.startswith(f"{name}: ") else f"{name}: "
-        self._say(f"codax: {prefix}{text}")
-        if self.json:
-            print(json.dumps({"input": name, "error": text}), flush=True)
-
-    def note(self, text: str) -> None:
-        """Says something that the user should know."""
-        if not self._quiet:
-            self._say(f"codax: note: {text}")
-
-    def detail(self, text: str) -> None:
-        """Says something under -v only."""
-        if self._verbose:
-            self._say(f"codax: {text}")
-
-    def progress(self, share: float) -> None:
-        """Adds to the wait on the screen what of it is done, 0 to 1."""
-        if self._wait_shown.is_set():
-            row = f"{_WIPE}{self._row} ... {share:.0%}"
-            print(row, end="\r", file=sys.stderr, flush=True)
-
-    @contextlib.contextmanager
-    def waiting(self, text: str) -> Iterator[None]:
-        """Says on a terminal, after a second, what is waited for; wipes it later."""
-        plain = os.environ.get("TERM", "dumb") == "dumb"
-        if self._quiet or not sys.stderr.isatty() or plain:
-            yield
-            return
-
-        def show() -> None:
-            self._wait_shown.set()
-            # Cut to one row, since only the last row of a longer text can be wiped.
-            self._row = f"codax: {text}"[: shutil.get_terminal_size().columns - 10]
-            print(f"{self._row} ...", end="\r", file=sys.stderr, flush=True)
-
-        timer = threading.Timer(_PATIENCE, show)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-            if self._wait_shown.is_set():
-                self._wait_shown.clear()
-                print(_WIPE, end="\r", file=sys.stderr, flush=True)

@@ -9,9 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from codax.cli.common import Reporter, add_common, positive_count
+from codax.cli.common import add_common, positive_count
 from codax.cli.metric_flag import add_metrics, chosen_metrics
-from codax.cli.outputs import Job, pending
+from codax.cli.outputs import pending
+from codax.cli.plan import Job, check_ending
+from codax.cli.reporting import Reporter
 from codax.errors import CodaxError, ImageError
 
 if TYPE_CHECKING:
@@ -57,8 +59,12 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from PIL import Image
 
+    from codax.evaluation.extras import NEEDED, require
     from codax.evaluation.sweep import measure
 
+    check_ending(args.output, ".png")
+    own = [NEEDED[name] for name in args.metrics.split(",") if name in NEEDED]
+    require(own, "codax compare")
     metrics = chosen_metrics(args)
     first, second = (_pixels(name) for name in (args.first, args.second))
     if first.shape != second.shape:
@@ -74,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     difference = second.astype(np.int16) - first
     values["largest_difference"] = int(np.abs(difference).max())
     if args.output:
-        job = Job(args.second, args.output)
+        job = Job(args.second, args.output, named=True)
         shown = np.clip(128 + args.gain * difference.astype(np.int32), 0, 255)
         buffer = io.BytesIO()
         Image.fromarray(shown.astype(np.uint8)).save(buffer, "PNG")

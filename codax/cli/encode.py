@@ -6,8 +6,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from codax.cli.batch import run_jobs
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
@@ -15,9 +15,12 @@ from codax.cli.common import (
     load_codec_file,
     size_in_bytes,
 )
-from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
+from codax.cli.outputs import pending, read_source
+from codax.cli.plan import STREAM, Job, Plan, check_ending, last_as_output
+from codax.cli.reporting import Reporter, Wait
 from codax.coding.effort import DEFAULT_EFFORT, effort_of
 from codax.errors import ConfigError, ModelError
+from codax.files.folders import PICTURES
 
 if TYPE_CHECKING:
     from codax.face.codec import Codec
@@ -27,7 +30,9 @@ __all__ = ["add_parser", "run"]
 _DESCRIPTION = """\
 examples:
   codax encode photo.png -q 60              writes photo.codax
+  codax encode photo.png small.codax        writes small.codax
   codax encode *.jpg --target-size 50k -o small/
+  codax encode -r photos -o coded           the tree of a folder
 
 Encodes pictures of any format that Pillow reads.
 """
@@ -37,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the parser."""
     parser = subparsers.add_parser(
         "encode",
-        usage="codax encode [flags] IN [IN ...]",
+        usage="codax encode [flags] IN [OUT.codax | IN ...]",
         description=_DESCRIPTION,
         help="pictures to .codax files",
     )
@@ -82,9 +87,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default="all",
         help="what to keep beside the pixels (default all)",
     )
-    parser.add_argument(
-        "-r", "--recursive", action="store_true", help="encode what is in folders"
-    )
     rare = add_work_flags(parser)
     add_codec_flag(rare)
     add_common(parser)
@@ -94,14 +96,17 @@ def run(args: argparse.Namespace) -> int:
     """Encodes each input; returns the exit status."""
     from codax.zoo import cards
 
-    jobs = plan(
-        args.inputs,
-        args.output,
+    inputs, output = last_as_output(args.inputs, args.output, frozenset([".codax"]))
+    plan = Plan.of(
+        inputs,
+        output,
         suffix=".codax",
-        recursive=args.recursive,
-        suffixes=_picture_suffixes() if args.recursive else (),
+        endings=PICTURES if args.recursive else frozenset(),
+        named=args.output is not None,
     )
-    if args.json and jobs[0].target == STREAM:
+    for job in plan.jobs:
+        check_ending(job.target, ".codax")
+    if args.json and plan.jobs[0].target == STREAM:
         raise UsageError("--json and -o - would both write to stdout")
     try:
         card = cards.choose_card(args.model or None, lossless=args.lossless)
@@ -112,7 +117,14 @@ def run(args: argparse.Namespace) -> int:
     load_codec_file(args)
     report = Reporter(args)
     encode = _Encode(args, report, model=args.model or card.name)
-    return run_jobs(jobs, encode, threads=args.jobs, report=report, doing="encoding")
+    return run_jobs(
+        plan,
+        encode,
+        threads=args.jobs,
+        report=report,
+        doing="encoding",
+        skip_existing=args.skip_existing,
+    )
 
 
 class _Encode:
@@ -126,8 +138,9 @@ class _Encode:
         self._model = model
         self._shelf = CodecShelf(args.device)
 
-    def __call__(self, job: Job) -> None:
-        """Encodes one picture and reports it."""
+    def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
+        """Encodes one picture and reports it; returns the bytes of input and output."""
+        from codax.coding.telling import listening
         from codax.files import container, opening, pictures
 
         args = self._args
@@ -135,38 +148,36 @@ class _Encode:
         with pending(job, force=args.force) as out:
             start = time.perf_counter()
             picture = pictures.from_image(opening.open_image(source))
-            if picture.frames > 1:
-                self._report.note(
-                    f"{job.source}: {picture.frames} frames; only the first is coded"
-                )
-            for words in picture.lost:
-                self._report.note(f"{job.source}: {words} is not kept")
+            # With other --metadata the user has said what need not be.
+            lost = picture.lost + (picture.lost_words if args.metadata == "all" else ())
+            if lost:
+                self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
-            data = codec.encode(
-                picture,
-                quality=args.quality,
-                target_bpp=args.target_bpp,
-                target_size=args.target_size,
-                target_psnr=args.target_psnr,
-                lossless=args.lossless,
-                effort=args.effort,
-                metadata=args.metadata,
-                fallback=args.fallback,
-                progress=self._report.progress,
-            )
+            with listening(wait.progress):
+                data = codec.encode(
+                    picture,
+                    quality=args.quality,
+                    target_bpp=args.target_bpp,
+                    target_size=args.target_size,
+                    target_psnr=args.target_psnr,
+                    lossless=args.lossless,
+                    effort=args.effort,
+                    metadata=args.metadata,
+                    fallback=args.fallback,
+                )
             out.write(data)
         seconds = time.perf_counter() - start
         file = container.read(data)
         bpp = len(data) * 8 / (file.width * file.height)
         line = (
             f"{job.source} -> {job.target}  {len(data)} B  {bpp:.2f} bpp  "
-            f"{100 * len(data) / len(source):.1f} %  {seconds:.2f} s"
+            f"{100 * len(data) / len(source):.1f} % of input  {seconds:.2f} s  "
         )
         if file.stored:
-            line += "  stored without loss"
-        elif args.quality is None and not args.lossless:
-            line += f"  quality {file.quality / 2:g}"
+            line += "stored without loss"
+        else:
+            line += "lossless" if args.lossless else f"quality {file.quality / 2:g}"
         self._report.result(
             line,
             {
@@ -181,22 +192,16 @@ class _Encode:
                 "bytes": len(data),
                 "bpp": bpp,
                 "seconds": seconds,
+                "not_kept": lost,
             },
         )
+        return len(source), len(data)
 
     def _load(self) -> Codec:
         """Loads the codec that was asked for."""
         from codax.face.loading import load
 
         return load(self._model)
-
-
-def _picture_suffixes() -> list[str]:
-    """Returns the endings of the files that Pillow reads."""
-    from PIL import Image
-
-    endings = Image.registered_extensions()
-    return [ending for ending, form in endings.items() if form in Image.OPEN]
 
 
 def _effort(text: str) -> int:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
@@ -21,6 +20,7 @@ from codax.cli.common import (
     positive_count,
 )
 from codax.cli.metric_flag import add_metrics, chosen_metrics
+from codax.cli.reporting import Reporter
 from codax.coding.effort import DEFAULT_EFFORT, EFFORTS
 from codax.errors import ConfigError, ModelError
 
@@ -109,12 +109,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sweeps, summarises, writes the report; returns the exit status."""
+    from codax.evaluation.extras import NEEDED, REPORT, require
+
     report = Reporter(args)
     output = Path(args.output)
     _check_output(output, force=args.force)
     names = _names(args.codecs)
     if not names:
         raise UsageError("--codecs names no codec; try --codecs jpeg,webp")
+    # Before any work.
+    own = (
+        NEEDED[name] for name in (*names, *args.metrics.split(",")) if name in NEEDED
+    )
+    require([*REPORT, *own], "codax evaluate")
     metrics = chosen_metrics(args)
     if not any(metric.compared for metric in metrics):
         raise UsageError(
@@ -135,7 +142,10 @@ def run(args: argparse.Namespace) -> int:
             f"--keep-decoded {keep} lies in {folder}, whose pictures are coded; name a "
             "folder elsewhere"
         )
-    find_pictures(folder)  # Before models are loaded, which takes seconds.
+    passed_over: list[str] = []
+    find_pictures(folder, passed_over)  # Before models are loaded: that takes seconds.
+    for words in passed_over:
+        report.note(f"passed over: {words}")
     load_codec_file(args)
     codecs = _load(names, args.device)
     if args.anchor in names:

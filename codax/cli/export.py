@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
     load_codec_file,
 )
+from codax.cli.reporting import Reporter
 
 __all__ = ["add_parser", "run"]
 
@@ -58,7 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder of pictures, as given to train; may be repeated",
+        help="folder of pictures, if others than the run's; may be repeated",
     )
     parser.add_argument(
         "-f", "--force", action="store_true", help="replace existing output"
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     from codax.train.config import read_run
     from codax.train.folders import centre_crops, run_pictures
+    from codax.train.record import read_data
     from codax.train.shipping import export_run, next_version, set_default
 
     folder, target = Path(args.run), Path(args.output)
@@ -98,14 +100,21 @@ def run(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, preset=match["preset"])
     stem = f"{config.codec}-{config.preset}"
     version = int(match["version"] or next_version(target, stem))
-    if (target / f"{stem}-v{version}").exists() and not args.force:
-        raise UsageError(f"{target}/{stem}-v{version} exists; add -f to replace it")
-    _, held_out = run_pictures(config, args.data)
+    place = target / f"{stem}-v{version}"
+    if (existed := place.exists()) and not args.force:
+        raise UsageError(f"{place} exists; add -f to replace it")
+    folders = args.data or read_data(folder).get("folders", ())
+    _, held_out = run_pictures(config, folders)
     pictures = centre_crops(held_out, 4, 512)
-    with report.waiting("checking the estimate against files"):
-        codec = export_run(
-            folder, config, target, pictures, version=version, share=args.share
-        )
+    try:
+        with report.waiting("checking the estimate against files"):
+            codec = export_run(
+                folder, config, target, pictures, version=version, share=args.share
+            )
+    except BaseException:
+        if not existed:  # Half of a checkpoint would be taken for one.
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     if args.default:
         set_default(target, codec.name)
     error = codec.card["estimate_error"]

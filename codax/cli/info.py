@@ -6,8 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from codax.cli.common import Reporter, add_common
+from codax.cli.common import add_common
 from codax.cli.outputs import read_source
+from codax.cli.reporting import Reporter, one_line
 
 __all__ = ["add_parser", "run"]
 
@@ -47,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
             status = 1
             continue
         if args.json:
-            print(json.dumps({"input": name, **fields}))
+            report.data(json.dumps({"input": name, **fields}))
         else:
-            print("\n".join([name, *_lines(fields)]))
+            report.data("\n".join([one_line(name), *_lines(fields)]))
     return status
 
 

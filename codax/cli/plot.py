@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from codax.cli.common import Reporter, add_common
-from codax.cli.outputs import Job, pending
+from codax.cli.common import add_common
+from codax.cli.outputs import pending
+from codax.cli.plan import Job, check_ending
+from codax.cli.reporting import Reporter
 
 __all__ = ["add_parser", "run"]
 
@@ -34,12 +36,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draws the log; returns the exit status."""
+    from codax.evaluation.extras import require
     from codax.evaluation.training_plot import log_plot
 
+    require(["matplotlib"], "codax plot")
+
+    check_ending(args.output, ".png")
     target = args.output or str(Path(args.run) / "log.png")
     plot = log_plot(Path(args.run))
     # The plot beside the run belongs to it and is always the newest.
-    with pending(Job(args.run, target), force=args.force or not args.output) as file:
+    job = Job(args.run, target, named=True)
+    with pending(job, force=args.force or not args.output) as file:
         file.write(plot)
     Reporter(args).result(f"{target} written", {"output": target})
     return 0

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_codec_flag,
     add_common,
     load_codec_file,
     positive_count,
 )
+from codax.cli.reporting import Reporter
 
 if TYPE_CHECKING:
     import numpy as np
 
     from codax.train.config import TrainConfig
-    from codax.train.data import ResidentSet
 
 __all__ = ["add_parser", "run"]
 
@@ -35,11 +33,6 @@ examples:
 CONFIG is a Python file, or the name of a configuration that ships. Ctrl-C and
 SIGTERM save the state first. `codax export` makes weights of the run.
 """
-_RUN_FILES = (
-    *("log.jsonl", "watch.jsonl"),
-    *("start.npz", "trunk.npz", "branch.npz", "weights.npz"),
-)
-_FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -69,7 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder of pictures instead of the configuration's; may be repeated",
+        help="folder of pictures instead of the configuration's; may be repeated; "
+        "a run that is resumed has its own",
     )
     parser.add_argument(
         "--set",
@@ -90,6 +84,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run, as it was saved"
+    )
+    parser.add_argument(
+        "--new-data",
+        action="store_true",
+        help="with --resume: go on with other pictures than before",
     )
     parser.add_argument(
         "-f", "--force", action="store_true", help="replace a run that is there"
@@ -122,69 +121,53 @@ def run(args: argparse.Namespace) -> int:
     # LAPACK called with several OpenBLAS threads beside XLA's was 10 to 100 times
     # slower. It is read when NumPy is first loaded, so this comes before all imports.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from codax.cli.runtime import prepare_jax
+    from codax.cli.runtime import cache_folder, prepare_jax
 
     prepare_jax(args.device)
-    from codax.train.finetune import keep_the_better, tiles_of, write_start
-    from codax.train.folders import run_pictures
-    from codax.train.loop import Stopped, train
-    from codax.train.record import START, write_data
-    from codax.train.watch import Watcher
+    from codax.train.loop import Stopped
+    from codax.train.session import train_folders
 
     load_codec_file(args)
     config, initial = _start(args, folder, report)
-    training, held_out = run_pictures(config, args.data)
-    tunes = args.finetune or (args.resume and (folder / START).is_file())
-    tiles = tiles_of(held_out) if tunes else None
-    with report.waiting(f"reading {len(training)} pictures"):
-        resident = _resident(config, training)
-    for message in resident.skipped:
-        report.note(f"skipped: {message}")
-    if args.force:
-        for name in _RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not args.resume:
-        write_data(folder, training, held_out)
-    if args.finetune:
-        write_start(folder, config, initial)
-    with (folder / "commands.txt").open("w" if not args.resume else "a") as file:
-        file.write(_command(args) + "\n")
+    kept = cache_folder()
 
     def say(line: str) -> None:
         report.result(line, {"progress": line})
 
-    watches = held_out and tiles is None
-    watcher = Watcher(folder, config, held_out, say) if watches else None
     try:
-        weights = train(
+        result = train_folders(
             config,
             folder,
-            resident,
+            args.data,
             minutes=args.minutes,
             steps=args.steps,
-            resume=args.resume,
             initial=initial or None,
-            stream=training if config.stream else (),
-            watch=watcher,
+            tunes=bool(args.finetune),
+            resume=args.resume,
+            replace=args.force,
+            new_data=args.new_data,
+            cache=kept / "pictures" if kept else None,
+            command=_command(args),
             say=say,
+            note=report.note,
+            waiting=report.waiting,
         )
     except Stopped as stopped:
         report.note(
             f"stopped, state saved; go on with `codax train --resume -o {folder} ...`"
         )
         return 128 + stopped.signal
-    report.result(f"{weights} written", {"weights": str(weights)})
-    if tiles is not None:
-        with report.waiting("comparing with the start"):
-            outcome = keep_the_better(folder, config, tiles)
-        report.result(str(outcome), {"saved": outcome.saved})
+    report.result(f"{result.weights} written", {"weights": str(result.weights)})
+    if result.outcome:
+        report.result(str(result.outcome), {"saved": result.outcome.saved})
     return 0
 
 
 def _check(args: argparse.Namespace, folder: Path) -> None:
     """Refuses what can be refused before anything is loaded."""
     begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+    if args.new_data and not args.resume:
+        raise UsageError("--new-data goes only with --resume")
     if args.frozen and not args.init:
         raise UsageError("--frozen goes only with --init")
     if args.finetune:
@@ -260,21 +243,6 @@ def _weights(name: str) -> Path:
     return path if path.exists() else find_card(name).folder
 
 
-def _resident(config: TrainConfig, training: list[Path]) -> ResidentSet:
-    """Decodes the pictures, or takes them from the user's cache."""
-    from codax.cli.runtime import cache_folder
-    from codax.train.data import ResidentSet
-
-    if config.stream:
-        stride = max(1, len(training) // _FITTED_TO)
-        return ResidentSet.load(training[::stride][:_FITTED_TO])
-    names = "\n".join(str(path.resolve()) for path in training)
-    key = hashlib.sha256(names.encode()).hexdigest()[:16]
-    kept = cache_folder()
-    cache = kept / "pictures" / f"{key}.npz" if kept else None
-    return ResidentSet.load(training, cache=cache)
-
-
 def _command(args: argparse.Namespace) -> str:
     """The command again, for the model card."""
     words = ["codax", "train"] + ([args.config] if args.config else [])
@@ -284,6 +252,7 @@ def _command(args: argparse.Namespace) -> str:
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]
-    if args.resume:
-        words.append("--resume")
+    for flag in ("resume", "new_data"):
+        if getattr(args, flag):
+            words.append(f"--{flag.replace('_', '-')}")
     return shlex.join([*words, "-o", args.output])

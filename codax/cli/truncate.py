@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 
+from codax.cli.batch import run_jobs
 from codax.cli.common import (
-    Reporter,
     UsageError,
     add_common,
     positive_count,
     size_in_bytes,
 )
-from codax.cli.outputs import STREAM, Job, pending, plan, read_source, run_jobs
+from codax.cli.outputs import pending, read_source
+from codax.cli.plan import STREAM, Job, Plan, check_ending
+from codax.cli.reporting import Reporter, Wait
 
 __all__ = ["add_parser", "run"]
 
@@ -49,14 +51,15 @@ def run(args: argparse.Namespace) -> int:
     """Cuts the input; returns the exit status."""
     output = args.output
     if output is None and args.input != STREAM:
-        path = Path(args.input)
-        output = str(path.with_name(f"{path.stem}-cut{path.suffix}"))
-    jobs = plan([args.input], output, suffix=".codax")
-    if args.json and jobs[0].target == STREAM:
+        stem, suffix = os.path.splitext(args.input)
+        output = f"{stem}-cut{suffix}"
+    plan = Plan.of([args.input], output, suffix=".codax")
+    check_ending(plan.jobs[0].target, ".codax")
+    if args.json and plan.jobs[0].target == STREAM:
         raise UsageError("--json and -o - would both write to stdout")
     report = Reporter(args)
 
-    def cut(job: Job) -> None:
+    def cut(job: Job, wait: Wait) -> tuple[int, int]:
         from codax.files import container, layers
 
         data = read_source(job.source)
@@ -77,5 +80,6 @@ def run(args: argparse.Namespace) -> int:
                 "layers": kept,
             },
         )
+        return len(data), len(short)
 
-    return run_jobs(jobs, cut, threads=1, report=report, doing="cutting")
+    return run_jobs(plan, cut, threads=1, report=report, doing="cutting")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from codax.errors import ConfigError
 
-__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "Progress", "effort_of"]
+__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "effort_of"]
 
 DEFAULT_EFFORT = 4
-Progress = Callable[[float], None]
-"""Is told, from 0 to 1, what of a slow search is done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +53,7 @@ def effort_of(level: Any) -> Effort:
     Raises:
         ConfigError: no such level.
     """
-    if isinstance(level, bool) or not isinstance(level, int) or level not in EFFORTS:
+    whole = isinstance(level, Integral) and not isinstance(level, bool)
+    if not whole or level not in EFFORTS:
         raise ConfigError(f"effort is {level!r}; expected a whole number of 1 to 9")
     return EFFORTS[level]

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from codax.coding.effort import Progress
 from codax.coding.order import CELL, extent
 from codax.coding.rate import rate
 from codax.coding.running import Networks
+from codax.coding.telling import part, tell
 from codax.coding.tiles import Span, inside, keep, tiles, window
 from codax.transforms.layers import grid_mask
 
@@ -43,7 +43,6 @@ def refine(
     latents: dict[str, np.ndarray],
     quality: int,
     steps: int,
-    progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
     """Refines the latents of a picture, tile by tile.
 
@@ -53,7 +52,6 @@ def refine(
         latents: by target, float32[1 h w C] in steps, on padded grids.
         quality: half steps 0..200.
         steps: of gradient descent, 1 or more.
-        progress: is told, from 0 to 1, what is done.
 
     Returns:
         Latents of the same shapes. Those of a tile stay as they were if a file of the
@@ -78,12 +76,8 @@ def refine(
         }
         q = np.array([quality], np.int32)
         args = (x, q, inside(row, column, grid), pixels)
-
-        def report(done: float, before: int = number) -> None:
-            if progress is not None:
-                progress((before + done) / len(every))
-
-        refined = _refine_tile(networks, parts, moves, steps, args, report)
+        with part(number / len(every), (number + 1) / len(every)):
+            refined = _refine_tile(networks, parts, moves, steps, args)
         for name, value in refined.items():
             keep(found[name], value, row, column, networks.order.strides[name])
     return found
@@ -99,16 +93,14 @@ def _core(row: Span, column: Span) -> np.ndarray:
     return np.outer(*sides).astype(np.float32)
 
 
-def _refine_tile(
-    networks, latents, moves, steps: int, args, report: Progress
-) -> dict[str, np.ndarray]:
+def _refine_tile(networks, latents, moves, steps: int, args) -> dict[str, np.ndarray]:
     """The better of a tile's latents and of what gradient descent makes of them."""
     price = networks.compiled("price", _price)
     move = networks.compiled("move", _move)
     refined, state = latents, ADAM.init(latents)
     for number in range(steps):
         done = number / steps
-        report(done)
+        tell(done)
         speed = RATE * (0.55 + 0.45 * cos(pi * done))
         temperature = WARM * (COLD / WARM) ** done
         schedule = np.array([number, speed, temperature], np.float32)

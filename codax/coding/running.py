@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from codax.coding.checks import check_order
+from codax.coding.forks import check_fork
 from codax.coding.order import CELL, Order, Run, State, Step, extent
 from codax.coding.reversible import run_whole
 from codax.coding.tiles import check_buckets, run_tiles
@@ -64,6 +65,7 @@ class Networks:
 
     def compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A jitted function of (model, *arrays), kept by name."""
+        check_fork()
         leaves, structure = self._leaves
         if name not in self._jitted:
 
@@ -93,6 +95,7 @@ class Networks:
             shifts: by array, how many low bits of its values are not in the state.
             oracle: by NumPy instead of XLA.
         """
+        check_fork()
         q = np.array([quality], np.int32)
         grid = extent(height, width)
 

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from codax.coding import interpreters
-from codax.coding.effort import Progress
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
 from codax.coding.order import (
     CELL,
@@ -24,6 +23,7 @@ from codax.coding.order import (
     layers_at,
 )
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
+from codax.coding.telling import part, tell
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
@@ -31,6 +31,13 @@ from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 
 __all__ = ["Runtime", "SampleCoder"]
+
+# Of what `telling` says: where the analysis ends, refinement, and symbols of a decoder.
+# By the clock of 2048x1360 with quadtree-tiny.
+_ANALYSED, _REFINED, _DECODED = 0.65, 0.95, 0.35
+# Where the latents are coded, their picture is synthesised, and flags are decided, of
+# an encoder with an enhancement layer.
+_CODED, _ENHANCED, _TRIED = 0.97, 0.98, 0.99
 
 
 class Runtime(Protocol):
@@ -132,7 +139,6 @@ class SampleCoder:
         *,
         refine: int = 0,
         trellis: bool = True,
-        progress: Progress | None = None,
     ) -> bytes:
         """Codes samples.
 
@@ -142,16 +148,13 @@ class SampleCoder:
             quality: half steps 0..200.
             refine: steps of gradient descent on the latents, where `refines`.
             trellis: quantise dependently where that is better, see `dependent`.
-            progress: of the refinement.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self.feed(
-            rgb, quality, coders, refine=refine, trellis=trellis, progress=progress
-        )
+        prefix, _ = self.feed(rgb, quality, coders, refine=refine, trellis=trellis)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
@@ -185,7 +188,6 @@ class SampleCoder:
         *,
         refine: int = 0,
         trellis: bool = True,
-        progress: Progress | None = None,
     ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
@@ -195,7 +197,6 @@ class SampleCoder:
             sinks: one for each layer.
             refine: as of `compress`.
             trellis: likewise.
-            progress: likewise.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
@@ -210,28 +211,31 @@ class SampleCoder:
             prefix, shifts = cut.write(), every_shift(cut.shifts)
             latents = self.order.pad(bands, height, width)
         else:
-            latents = self.runtime.analyse(rgb, quality)
-            if refine:
-                # Imported late: it takes JAX, and optax takes half a second.
-                from codax.coding.refining import refine as refined
-
-                latents = refined(self.runtime, rgb, latents, quality, refine, progress)
+            with part(0.0, _REFINED if refine else _ANALYSED):
+                latents = self._latents(rgb, quality, refine)
+        begun = 0.0 if self.lossless else _REFINED if refine else _ANALYSED
         extents, tables = self.order.extents(height, width), self.tables(quality)
         run = self.runtime.steps(height, width, quality, shifts=shifts)
 
-        def code(latents, sinks, known=None):
+        def code(latents, sinks, begin, end, known=None):
+            stage = known is not None
+            steps = [step for step in self.order.steps if step.stage == stage]
+            told = _telling(run, steps, begin, end)
             return interpreters.encode(
-                self.order, run, latents, extents, tables, sinks, used, known
+                self.order, told, latents, extents, tables, sinks, used, known
             )
 
-        kept = code(latents, sinks)
+        layered = self.enhancement is not None
+        kept = code(latents, sinks, begun, _CODED if layered else 1.0)
         if self.enhancement is not None:
             known = _own(kept, extents)
-            base = self.runtime.synthesise(known, height, width, quality)
+            with part(_CODED, _ENHANCED):
+                base = self.runtime.synthesise(known, height, width, quality)
             error = self.enhancement.analyse(rgb, base, quality)
             flags = self._worth(error, code, kept, extents)
             late = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
-            kept = code(late, sinks, kept)
+            kept = code(late, sinks, _TRIED, 1.0, kept)
+        tell(1.0)
         return prefix, kept
 
     def _worth(
@@ -248,13 +252,27 @@ class SampleCoder:
         meter = CostMeter()
         height, width = (CELL * side for side in error.shape[1:3])
         latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
-        state = code(latents, [meter], known)
+        state = code(latents, [meter], _ENHANCED, _TRIED, known)
         late = [step for step in self.order.steps if step.stage]
         bits = _maps(late, meter.bits, state, extents)
         silent = -np.log2(1.0 - 2.0 ** -np.maximum(bits[FLAGS], 1e-3))
         price = sum(bits.values()) - silent
         kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
         return flags * pays(error, kept, price[None])[..., None]
+
+    def _latents(
+        self, rgb: np.ndarray, quality: int, refine: int
+    ) -> dict[str, np.ndarray]:
+        """Latents of a picture, refined if wanted."""
+        with part(0.0, _ANALYSED / 10 if refine else 1.0):
+            latents = self.runtime.analyse(rgb, quality)
+        if not refine:
+            return latents
+        # Imported late: it takes JAX, and optax takes half a second.
+        from codax.coding.refining import refine as refined
+
+        with part(_ANALYSED / 10, 1.0):
+            return refined(self.runtime, rgb, latents, quality, refine)
 
     def decompress(
         self,
@@ -284,11 +302,13 @@ class SampleCoder:
             FormatError: the stream is damaged.
         """
         used = self._trellis_of(quality, trellis)
-        latents, prefix = self._decode(stream, height, width, quality, used, oracle)
+        with part(0.0, 1.0 if self.lossless else _DECODED):
+            latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
         told = _told(quality, used)
-        picture = self.runtime.synthesise(latents, height, width, told)
+        with part(_DECODED, 1.0):
+            picture = self.runtime.synthesise(latents, height, width, told)
         if self.enhancement is None:
             return picture
         return self.enhancement.synthesise(picture, latents, told)
@@ -354,9 +374,10 @@ class SampleCoder:
                     f"{len(streams)} layers at quality {quality / 2:g}, expected "
                     f"{expected} of the codec's {self.layers}"
                 )
+        run = self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle)
         found = interpreters.decode(
             order,
-            self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle),
+            _telling(run, order.steps, 0.0, 1.0),
             shapes,
             extents,
             self.tables(told),
@@ -431,3 +452,16 @@ def _maps(
         sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
         found[step.name][own] = sums
     return found
+
+
+def _telling(run: Run, steps: Sequence[Step], low: float, high: float) -> Run:
+    """What evaluates the networks of steps, each the same part of `low` to `high`."""
+    names = [step.name for step in steps if step.network is not None]
+    share = (high - low) / max(len(names), 1)
+
+    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        begin = low + share * names.index(step.name)
+        with part(begin, begin + share):
+            return run(step, state)
+
+    return told

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codax.coding.telling import tell
 from codax.errors import ConfigError
 
 __all__ = [
@@ -157,11 +158,13 @@ def run_tiles(
         buckets: see `spans`.
         edge: pad inputs by repeating their edge instead of zeros.
     """
-    for row, column in tiles(grid, halo, buckets):
+    every = list(tiles(grid, halo, buckets))
+    for number, (row, column) in enumerate(every, 1):
         windows = [window(a, row, column, f, edge=edge) for a, f in inputs]
         results = network(*windows, inside(row, column, grid))
         for (whole, factor), result in zip(outputs, results, strict=True):
             keep(whole, np.asarray(result), row, column, factor)
+        tell(number / len(every))
 
 
 def tiles(

@@ -23,6 +23,7 @@ import numpy as np
 
 from codax.errors import ConfigError
 from codax.evaluation.curves import Curve
+from codax.evaluation.extras import require
 from codax.evaluation.metric_table import Metric
 from codax.evaluation.outside_metrics import find_metric
 
@@ -36,6 +37,8 @@ __all__ = [
 
 METHOD = "PCHIP on the logarithm of the rate (package bjontegaard)"
 MIN_POINTS = 4
+LEAST_SHARE = 0.1
+"""Of the interval; of a part that is shorter, the ends of two curves decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +47,12 @@ class BdRate:
 
     Attributes:
         percent: change of the rate at equal quality; below 0: the test is smaller.
-            None if the two curves share no part of the interval.
+            None if the two curves share less than a tenth of the interval.
         low: lower end of the part used, on the scale of the metric.
         high: upper end.
         spans: whether the whole interval of the metric was used.
         notes: warnings for the reader.
-        part: `low` to `high` in words, such as "28.0 to 39.6 dB".
+        part: `low` to `high` in words, such as "28.0 to 39.6 dB"; empty for none.
     """
 
     percent: float | None
@@ -62,7 +65,7 @@ class BdRate:
     def __str__(self) -> str:
         """Such as "+35.8 %", or "+67.0 % (28.0 to 39.6 dB)" for a part."""
         if self.percent is None:
-            return "no common part"
+            return f"too small a part ({self.part})" if self.part else "no common part"
         text = f"{self.percent:+.1f} %"
         return text if self.spans else f"{text} ({self.part})"
 
@@ -93,14 +96,16 @@ def bd_rate(
         anchor: the curve of comparison.
         test: the curve that is judged, of the same metric.
         interval: from and to, on the scale of the metric; None takes the metric's own,
-            and without one what the curves share.
+            and without one all that the curves cover, of which what they share counts.
 
     Returns:
         The figure in percent, with the part of the interval both curves span.
 
     Raises:
         ConfigError: fewer than four points in a curve, or two metrics mixed.
+        UnsupportedError: the package bjontegaard is not installed.
     """
+    require(["bjontegaard"], "a BD-rate")
     import bjontegaard
 
     metric, other = find_metric(anchor.metric), find_metric(test.metric)
@@ -125,12 +130,18 @@ def bd_rate(
         high=ends[1],
         spans=False,
         notes=tuple(notes),
-        part=metric.part(*ends),
+        part=metric.part(*ends) if low < high else "",
     )
-    if low >= high:
+    covered = (
+        min(anchor_values[0], test_values[0]),
+        max(anchor_values[-1], test_values[-1]),
+    )
+    first, last = bounds if wanted else covered
+    if high - low < LEAST_SHARE * (last - first):
+        much = "no part" if low >= high else "less than a tenth"
         note = (
             f"{test.name} ({_ends(test_values, metric, sign)}) and {anchor.name} "
-            f"({_ends(anchor_values, metric, sign)}) share no part"
+            f"({_ends(anchor_values, metric, sign)}) share {much}"
         )
         if wanted:
             note += " of " + metric.with_unit(f"{wanted[0]:g} to {wanted[1]:g}")

@@ -19,6 +19,7 @@ from PIL import Image, features
 
 from codax.errors import ConfigError, UnsupportedError
 from codax.evaluation.candidate import FileCodec
+from codax.evaluation.extras import require
 
 __all__ = ["CLASSICAL", "classical", "jpeg_xl_distance"]
 
@@ -111,13 +112,8 @@ def _jpeg2000() -> FileCodec:
 
 def _jpeg_xl() -> FileCodec:
     """Effort 7; the quality becomes a distance by the rule of the program cjxl."""
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise UnsupportedError(
-            "jxl: the package imagecodecs is not installed; "
-            "pip install 'codax[evaluation]'"
-        ) from error
+    require(["imagecodecs"], "jxl")
+    import imagecodecs
 
     def encode(picture: Image.Image, quality: float) -> bytes:
         return bytes(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
+
+from codax.files.writing import writing
 
 __all__ = ["is_kept", "keep", "kept_path"]
 
@@ -35,10 +36,8 @@ def keep(path: Path, picture: Image.Image, key: str) -> None:
     """
     about = PngImagePlugin.PngInfo()
     about.add_text(_FIELD, _digest(key))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    picture.save(unfinished, "PNG", pnginfo=about)
-    os.replace(unfinished, path)
+    with writing(path) as file:
+        picture.save(file, "PNG", pnginfo=about)
 
 
 def is_kept(path: Path, key: str) -> bool:

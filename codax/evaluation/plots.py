@@ -16,6 +16,7 @@ from PIL import Image
 from codax.errors import ImageError
 from codax.evaluation.bdrate import BdRate
 from codax.evaluation.curves import Curve
+from codax.evaluation.extras import require
 from codax.evaluation.outside_metrics import find_metric
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def rate_time(
     Returns:
         The figure.
     """
+    require(["matplotlib"], "a plot")
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure, axes = _figure(title)
@@ -202,6 +204,7 @@ def bits_over_picture(
             f"map of {list(per_pixel.shape)} over a picture of "
             f"{list(colours.shape[:2])} rows and columns: expected equal sides"
         )
+    require(["matplotlib"], "a plot")
     from matplotlib.cm import ScalarMappable
 
     height, width = per_pixel.shape
@@ -239,6 +242,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 def _figure(title: str, *, height: float = 4.4) -> tuple[Figure, Axes]:
+    require(["matplotlib"], "a plot")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, height), layout="constrained")

@@ -251,7 +251,8 @@ def write_report(
     for part in parts[1:]:
         name, rest = part.split("}}", 1)
         filled.append(fields[name] + rest)
-    path.write_text("".join(filled), encoding="utf-8")
+    # A picture may have a name that is no text.
+    path.write_text("".join(filled), encoding="utf-8", errors="backslashreplace")
 
 
 def _rates(summaries: Sequence[CodecSummary], metric: Metric) -> dict[str, BdRate]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codax.errors import UnsupportedError
+from codax.evaluation.extras import require
 
 __all__ = ["ssimulacra2"]
 
@@ -49,13 +49,8 @@ def ssimulacra2(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> flo
     Raises:
         UnsupportedError: the package ssimulacra2 is not installed.
     """
-    try:
-        from ssimulacra2 import ssimulacra2 as parts
-    except ImportError as error:
-        raise UnsupportedError(
-            "ssimulacra2: the package ssimulacra2 is not installed; "
-            "pip install 'codax[evaluation]'"
-        ) from error
+    require(["ssimulacra2"], "ssimulacra2")
+    from ssimulacra2 import ssimulacra2 as parts
 
     linear = [parts.srgb_to_linear(picture) for picture in (reference, decoded)]
     found = parts.Msssim()

@@ -26,6 +26,7 @@ from codax.evaluation.candidate import FileCodec
 from codax.evaluation.kept import is_kept, keep, kept_path
 from codax.evaluation.metric_table import DEFAULT_METRICS, Metric, metrics_in
 from codax.evaluation.outside_metrics import find_metrics
+from codax.files.folders import PICTURES, search
 from codax.files.opening import open_image
 
 __all__ = [
@@ -38,9 +39,6 @@ __all__ = [
     "write_csv",
 ]
 
-_SUFFIXES = {
-    ".png", ".webp", ".ppm", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".avif"
-}  # fmt: skip
 # Of the table of rows; the metrics stand between the two.
 _BEFORE = ("picture", "codec", "quality", "width", "height", "bytes", "bpp")
 _AFTER = ("encode_s", "decode_s")
@@ -67,20 +65,26 @@ class Sweep:
     metrics: tuple[Metric, ...] = ()
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path, passed_over: list[str] | None = None) -> list[Path]:
     """The picture files of a folder and of the folders in it, sorted.
+
+    Args:
+        folder: where.
+        passed_over: takes a line for each thing that has a picture's name only.
 
     Raises:
         ImageError: no such folder, or no picture in it.
     """
     if not folder.is_dir():
         raise ImageError(f"{folder}: not a folder; expected a folder of pictures")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if not found:
+    found = search(folder)
+    if passed_over is not None:
+        passed_over += found.passed_over
+    if not found.files:
         raise ImageError(
-            f"{folder}: no pictures; expected files of {', '.join(sorted(_SUFFIXES))}"
+            f"{folder}: no pictures; expected files of {', '.join(sorted(PICTURES))}"
         )
-    return found
+    return found.files
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -213,7 +217,8 @@ def write_csv(
     found = metrics_in(rows) if metrics is None else find_metrics(metrics)
     names = dict.fromkeys([*DEFAULT_METRICS, *(metric.name for metric in found)])
     columns = [*_BEFORE, *names, *_AFTER]
-    with path.open("w", newline="", encoding="utf-8") as out:
+    # A picture may have a name that is no text.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out:
         writer = csv.DictWriter(
             out, columns, extrasaction="ignore", lineterminator="\n"
         )

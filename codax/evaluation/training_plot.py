@@ -10,6 +10,7 @@ import numpy as np
 
 from codax.errors import ConfigError
 from codax.evaluation.curves import Curve
+from codax.evaluation.extras import require
 from codax.evaluation.plots import rate_distortion, to_png
 
 __all__ = ["log_plot", "read_lines", "watch_plot"]
@@ -47,7 +48,9 @@ def log_plot(run: Path) -> bytes:
 
     Raises:
         ConfigError: there is no log.
+        UnsupportedError: matplotlib is not installed.
     """
+    require(["matplotlib"], "a plot")
     from matplotlib.figure import Figure
 
     lines = read_lines(run / "log.jsonl")

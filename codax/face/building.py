@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.families import family
+from codax.coding.forks import check_fork
 from codax.coding.running import Networks
 from codax.coding.trees import (
     abstract_model,
@@ -38,7 +39,9 @@ def build_networks(
         ModelError: weights that do not fit or break the exactness bounds, or a coding
             order that cannot be walked.
         ConfigError: an unknown family, or buckets that cannot hold any picture.
+        UnsupportedError: the process was forked after JAX was used.
     """
+    check_fork()
     graph, shapes = _abstract(card)
     arrays = unpack_weights(packed, metadata(shapes, "stored"))
     found = Networks(graph, fill_model(shapes, arrays), buckets)

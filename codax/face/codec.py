@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from codax.coding.effort import DEFAULT_EFFORT, Progress
+from codax.coding.effort import DEFAULT_EFFORT
 from codax.coding.samples import SampleCoder
+from codax.coding.telling import Progress, listening
 from codax.coding.tiles import BUCKETS
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
@@ -109,7 +110,7 @@ class Codec:
             metadata: `all` to keep, `icc` the profile only, or `none`.
             fallback: False always gives a file of this codec, even where lossless WebP
                 is smaller.
-            progress: is told, from 0 to 1, what of a slow search is done.
+            progress: is told, from 0 to 1, what is done.
 
         Returns:
             A `.codax` file.
@@ -119,22 +120,27 @@ class Codec:
             UnsupportedError: a kind of picture or a target out of reach.
             ConfigError: a value out of range.
         """
-        return encode_image(
-            self.coder,
-            image,
-            quality=quality,
-            target_bpp=target_bpp,
-            target_size=target_size,
-            target_psnr=target_psnr,
-            lossless=lossless,
-            effort=effort,
-            metadata=metadata,
-            fallback=fallback,
-            progress=progress,
-        )
+        with listening(progress):
+            return encode_image(
+                self.coder,
+                image,
+                quality=quality,
+                target_bpp=target_bpp,
+                target_size=target_size,
+                target_psnr=target_psnr,
+                lossless=lossless,
+                effort=effort,
+                metadata=metadata,
+                fallback=fallback,
+            )
 
     def decode(
-        self, data: bytes, *, max_pixels: int = MAX_PIXELS, oracle: bool = False
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        oracle: bool = False,
+        progress: Progress | None = None,
     ) -> Image.Image:
         """Decodes the bytes of a file made with these weights.
 
@@ -142,6 +148,7 @@ class Codec:
             data: a `.codax` file.
             max_pixels: refuse larger pictures before anything is allocated.
             oracle: decode the probabilities with NumPy integers instead of JAX.
+            progress: is told, from 0 to 1, what is done.
 
         Returns:
             The picture.
@@ -150,7 +157,8 @@ class Codec:
             FormatError: the file is damaged.
             ModelError: it was made with other weights.
         """
-        return decode_with(self.coder, data, max_pixels=max_pixels, oracle=oracle)
+        with listening(progress):
+            return decode_with(self.coder, data, max_pixels=max_pixels, oracle=oracle)
 
     # The pieces, for use under jit, vmap and grad.
 

@@ -11,11 +11,12 @@ from numbers import Real
 import numpy as np
 from PIL import Image
 
-from codax.coding.effort import DEFAULT_EFFORT, Effort, Progress, effort_of
+from codax.coding.effort import DEFAULT_EFFORT, Effort, effort_of
 from codax.coding.samples import SampleCoder
+from codax.coding.telling import part
 from codax.errors import ConfigError, UnsupportedError
 from codax.files import container, pictures, planes
-from codax.files.container import MAX_METADATA, Colour, Container, Tag
+from codax.files.container import Colour, Container, Tag
 from codax.files.pictures import Picture
 from codax.files.stored import encode_stored
 
@@ -23,6 +24,8 @@ __all__ = ["encode_image", "half_steps"]
 
 METADATA = ("all", "icc", "none")
 Search = Callable[["_Files", int | None], int]
+_CHEAP = 0.2
+"""Of what is told: the search with cheap files."""
 
 
 def encode_image(
@@ -37,7 +40,6 @@ def encode_image(
     effort: int = DEFAULT_EFFORT,
     metadata: str = "all",
     fallback: bool = True,
-    progress: Progress | None = None,
 ) -> bytes:
     """Encodes a picture to the bytes of a file.
 
@@ -63,7 +65,6 @@ def encode_image(
         metadata: `all` keeps ICC, EXIF and XMP, `icc` the profile, `none` nothing; the
             orientation is kept always, since the picture lies wrong without it.
         fallback: False always gives a file of the coder's.
-        progress: is told, from 0 to 1, what of a slow search is done.
 
     Returns:
         The bytes of the file.
@@ -106,7 +107,7 @@ def encode_image(
         return encode_stored(picture, sections, limit=limit, thorough=coder.lossless)
 
     def coded() -> bytes:
-        files = _Files(coder, picture, sections, does, progress)
+        files = _Files(coder, picture, sections, does)
         low, high = (2 * quality for quality in coder.qualities)
         if at is not None:
             return files.at(at)
@@ -135,12 +136,11 @@ class _Files:
         picture: Picture,
         sections: dict[int, bytes],
         effort: Effort,
-        progress: Progress | None,
     ):
         if not coder.refines:
             effort = effort.searching
         self._coder, self._picture, self._sections = coder, picture, sections
-        self._effort, self._progress = effort, progress
+        self._effort = effort
         self._samples = picture.samples if coder.lossless else picture.rgb
         self._streams: dict[int, bytes] = {}
 
@@ -171,22 +171,22 @@ class _Files:
             search: finds the quality among files, near one or from nothing.
             unmet: where to look if no cheap file meets the target; more effort may.
         """
-        near = None
+        near, begun = None, 0.0
         if self._effort != self._effort.searching:
             parts = self._coder, self._picture, self._sections
+            begun = _CHEAP
             try:
-                near = search(_Files(*parts, self._effort.searching, None), None)
+                with part(0.0, begun):
+                    near = search(_Files(*parts, self._effort.searching), None)
             except UnsupportedError:
                 near = unmet
-        return self.at(search(self, near))
+        with part(begun, 1.0):
+            return self.at(search(self, near))
 
     def _stream(self, quality: int) -> bytes:
         if quality not in self._streams:
             self._streams[quality] = self._coder.compress(
-                self._samples,
-                quality,
-                progress=self._progress,
-                **asdict(self._effort),
+                self._samples, quality, **asdict(self._effort)
             )
         return self._streams[quality]
 
@@ -199,13 +199,12 @@ class _Files:
             return math.inf
         reference = self._picture.rgb
         height, width = reference.shape[:2]
-        decoded = self._coder.decompress(
-            self._stream(quality),
-            height,
-            width,
-            quality,
-            trellis=self._dependent(quality),
-        )
+        with part(0.0, 0.5):
+            stream = self._stream(quality)
+        with part(0.5, 1.0):
+            decoded = self._coder.decompress(
+                stream, height, width, quality, trellis=self._dependent(quality)
+            )
         if self._picture.grey:
             decoded = np.asarray(Image.fromarray(decoded).convert("L"))
             reference = reference[..., 0]
@@ -312,9 +311,14 @@ def _highest(
         near: where to look first, in steps that grow; None for bisection.
     """
     at, step = (low + high) // 2 if near is None else min(max(near, low), high), 2
-    known, fails = low - 1, high + 1
+    known, fails, told = low - 1, high + 1, 0.0
     while fails - known > 1:
-        if holds(at):
+        # Each trial is its part of what bisection has still to do.
+        trials = (fails - known - 1).bit_length()
+        begun, told = told, told + (1 - told) / trials
+        with part(begun, told):
+            found = holds(at)
+        if found:
             known = at
         else:
             fails = at
@@ -344,11 +348,6 @@ def _sections(picture: Picture, metadata: str) -> dict[int, bytes]:
         sections[Tag.XMP] = picture.xmp
     if picture.orientation != 1 and Tag.EXIF not in sections:
         sections[Tag.ORIENTATION] = bytes([picture.orientation])
-    for tag in (Tag.ICC, Tag.EXIF, Tag.XMP):
-        if len(sections.get(tag, b"")) > MAX_METADATA:
-            raise UnsupportedError(
-                f"the picture's {container.tag_name(tag).upper()} takes "
-                f"{len(sections[tag])} bytes; files hold {MAX_METADATA} at most; leave "
-                "it out with `metadata=none`"
-            )
+    for tag, payload in sections.items():
+        container.check_section(tag, len(payload))
     return sections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -35,7 +35,8 @@ def encode(
     """Encodes a picture to the bytes of a file.
 
     Args:
-        picture: a path, a Pillow picture, or an array as `Codec.encode` takes.
+        picture: a path, an open file or its bytes, a Pillow picture, or an array as
+            `Codec.encode` takes.
         quality: 0..100, rounded to half steps; 75 if neither it nor a target is given.
         model: name or path of the weights; the default if None, or with
             `lossless=True` the one for that.
@@ -64,7 +65,9 @@ def encode(
         try:
             picture = open_image(picture)
         except CodaxError as error:
-            raise type(error)(f"{picture}: {error}") from error
+            raise type(error)(f"{str(picture) or repr('')}: {error}") from error
+    elif isinstance(picture, bytes | bytearray) or hasattr(picture, "read"):
+        picture = open_image(_all_of(picture))
     return shared(cards.choose_card(model, lossless=lossless)).encode(
         picture,
         quality,
@@ -79,7 +82,7 @@ def encode(
 
 
 def decode(
-    data: bytes | bytearray | memoryview | str | Path,
+    data: bytes | bytearray | memoryview | str | Path | BinaryIO,
     *,
     weights: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -87,7 +90,7 @@ def decode(
     """Decodes a file to a picture.
 
     Args:
-        data: the bytes of a `.codax` file, or its path.
+        data: the bytes of a `.codax` file, its path, or the open file.
         weights: path of the user's own weights, if the file was made with such.
         max_pixels: refuse larger pictures before anything is allocated.
 
@@ -106,11 +109,21 @@ def decode(
     """
     if isinstance(data, str | Path):
         data = Path(data).read_bytes()
+    elif hasattr(data, "read"):
+        data = _all_of(data)
     if not isinstance(data, bytes | bytearray | memoryview):
         raise FormatError(
             f"got {type(data).__name__}; expected the bytes of a .codax file or a path"
         )
     return decode_image(bytes(data), weights=weights, max_pixels=max_pixels)
+
+
+def _all_of(source: Any) -> bytes:
+    """The bytes of what may be an open file; of one opened as text it is told."""
+    data = source.read() if hasattr(source, "read") else source
+    if isinstance(data, str):
+        raise FormatError('the file was opened as text; open it with mode "rb"')
+    return bytes(data)
 
 
 def open(path: str | Path) -> Image.Image:

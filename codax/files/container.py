@@ -29,6 +29,7 @@ __all__ = [
     "Colour",
     "Container",
     "Tag",
+    "check_section",
     "is_mandatory",
     "join_layers",
     "quality_of_layers",
@@ -159,6 +160,8 @@ def write(container: Container) -> bytes:
         _varint(len(container.stream)),
         container.stream,
     ]
+    for tag, payload in container.sections.items():
+        check_section(tag, len(payload))
     if container.sections:
         parts.append(bytes([len(container.sections)]))
         for tag, payload in container.sections.items():
@@ -281,6 +284,19 @@ def split_layers(stream: bytes) -> tuple[list[bytes], int]:
     return streams, count
 
 
+def check_section(tag: int, length: int) -> None:
+    """Checks the length of a section, for whoever reads it or is about to write it.
+
+    Raises:
+        UnsupportedError: more bytes than files hold.
+    """
+    if tag != Tag.ALPHA and length > MAX_METADATA:
+        raise UnsupportedError(
+            f"section {tag_name(tag)} takes {length} bytes; files hold {MAX_METADATA} "
+            "at most; to write a file, leave it out with `metadata=none`"
+        )
+
+
 def _read_sections(cursor: _Cursor) -> dict[int, bytes]:
     """Reads the count and then tag, length and bytes of each section."""
     count = cursor.byte("number of sections")
@@ -295,10 +311,7 @@ def _read_sections(cursor: _Cursor) -> dict[int, bytes]:
         if tag in sections:
             raise FormatError(f"{what} appears twice; the file is damaged")
         length = cursor.varint(f"{what} length")
-        if tag != Tag.ALPHA and length > MAX_METADATA:
-            raise FormatError(
-                f"{what} claims {length} bytes; at most {MAX_METADATA} are allowed"
-            )
+        check_section(tag, length)
         sections[tag] = cursor.take(length, what)
     return sections
 

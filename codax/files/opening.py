@@ -69,6 +69,8 @@ def open_image(source: str | Path | BinaryIO | bytes) -> Image.Image:
         raise ImageError("too many pixels for a picture to be opened") from error
     except FileNotFoundError as error:
         raise ImageError("no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError("is a folder; expected a picture") from error
     # Pillow's readers raise many kinds of exception on damaged files.
     except Exception as error:
         raise ImageError(f"cannot be read as a picture: {first_line(error)}") from error

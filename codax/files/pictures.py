@@ -28,14 +28,13 @@ from PIL import Image, ImageCms
 
 from codax.errors import ImageError, UnsupportedError
 from codax.files.opening import DEEP_GREY, GREY_MODES, SIMPLER, first_line, load_image
+from codax.files.unkept import exif_in_text, unkept_looks, unkept_words
 
 __all__ = ["Picture", "from_image", "info_of", "to_image"]
 
 _ORIENTATION = 0x0112
 # What is turned into the samples of these cannot be turned back to the last bit.
 _CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "La", "RGBa")
-_SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-_VIDEO_PRIMARIES, _VIDEO_CURVES = 1, (1, 13)  # of H.273: BT.709, and sRGB's curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +52,10 @@ class Picture:
         exif: TIFF-structured bytes without the `Exif` prefix, or empty.
         xmp: an XMP packet, or empty.
         orientation: the EXIF value 1..8, as stored; not applied to the samples.
-        frames: how many frames the source has; only its current one is here.
         exact: whether these samples give back the source's own.
-        lost: what the source says of its colours and a file does not hold, in words.
+        lost: what makes the source look otherwise and a file does not hold, in words:
+            frames, other modes, colour spaces.
+        lost_words: what stands beside its pixels and a file does not hold, in words.
     """
 
     rgb: np.ndarray
@@ -67,9 +67,9 @@ class Picture:
     exif: bytes = b""
     xmp: bytes = b""
     orientation: int = 1
-    frames: int = 1
     exact: bool = True
     lost: tuple[str, ...] = ()
+    lost_words: tuple[str, ...] = ()
 
     @property
     def samples(self) -> np.ndarray:
@@ -128,7 +128,12 @@ def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
     samples = np.asarray(colour)
     if mode == "I;16":
         samples = samples.astype(np.uint16)  # the machine's own order of bytes
-    exif = _bytes_of("exif", found).removeprefix(b"Exif\0\0")
+    exif = _bytes_of("exif", found)
+    given = info is not None and "exif" in info
+    if "exif" not in found:
+        exif = exif_in_text(found)
+        given = bool(exif)
+    exif = exif.removeprefix(b"Exif\0\0")
     icc = profile if profile[16:20] == (b"GRAY" if grey else b"RGB ") else b""
     return Picture(
         rgb=np.repeat(samples[..., None], 3, axis=2) if grey else samples,
@@ -139,10 +144,10 @@ def from_image(image: Any, info: Mapping[str, Any] | None = None) -> Picture:
         icc=icc,
         exif=exif,
         xmp=_bytes_of("xmp", found),
-        orientation=_orientation(image, exif if info and "exif" in info else None),
-        frames=getattr(image, "n_frames", 1),
+        orientation=_orientation(image, exif if given else None),
         exact=image.mode not in _CONVERTED,
-        lost=tuple(_lost(image.info, profile, icc)),
+        lost=tuple(unkept_looks(image, image.mode in _CONVERTED, profile, icc)),
+        lost_words=tuple(unkept_words(image, exif)),
     )
 
 
@@ -217,17 +222,11 @@ def _array_of(value: Any) -> np.ndarray:
 def _from_array(array: np.ndarray) -> Image.Image:
     """Wraps an array as a Pillow picture."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.ndim == 2 and array.dtype.kind == "u" and array.itemsize == 2:
+        array = array.astype(np.uint16)  # of either order of bytes
     deep = array.dtype == np.uint16 and array.ndim == 2
     if not (deep or (array.dtype == np.uint8 and shaped)):
-        advice = ""
-        if array.ndim == 3 and array.shape[0] in (1, 3, 4) and not shaped:
-            advice = "; channels come last: array.transpose(1, 2, 0)"
-        elif array.ndim == 3 and array.shape[2] == 1:
-            advice = "; grey has two axes: array[..., 0]"
-        elif array.ndim == 4:
-            advice = "; one picture at a time"
-        elif array.dtype.kind == "f":
-            advice = "; of samples 0..1: (255 * array).round().astype(np.uint8)"
+        advice = "".join(f"; {words}" for words in _advice(array, shaped))
         raise ImageError(
             f"array is {array.dtype}{list(array.shape)}; expected uint8[H W], "
             f"uint8[H W 3], uint8[H W 4] or uint16[H W]{advice}"
@@ -235,29 +234,20 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _lost(info: Mapping[str, Any], profile: bytes, icc: bytes) -> Iterator[str]:
-    """Names what would make a picture look otherwise than its source.
-
-    Args:
-        info: of the picture.
-        profile: the source's, where it is neither absent nor applied.
-        icc: what is kept of it.
-    """
-    if profile and not icc:
-        space = profile[16:20].decode("ascii", "replace").strip()
-        yield f"a colour profile of {space or 'no known'} samples"
-    # Of PNG (third edition, 4.3): cICP goes before a profile, that before the others.
-    video = tuple(info.get("cicp", (_VIDEO_PRIMARIES, _VIDEO_CURVES[0])))
-    if video[0] != _VIDEO_PRIMARIES or video[1] not in _VIDEO_CURVES:
-        yield f"the colour space of cICP {video[0]}, {video[1]}"
-    if icc or "srgb" in info or "cicp" in info:
-        return
-    gamma = info.get("gamma") or 1 / 2.2
-    if abs(gamma * 2.2 - 1) > 0.05:
-        yield f"a gamma of {gamma:g}"
-    primaries = info.get("chromaticity", _SRGB_PRIMARIES)
-    if not np.allclose(primaries, _SRGB_PRIMARIES, atol=0.005):
-        yield "a set of primaries (cHRM)"
+def _advice(array: np.ndarray, shaped: bool) -> Iterator[str]:
+    """How an array might become a picture."""
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and not shaped:
+        yield "channels come last: array.transpose(1, 2, 0)"
+    elif array.ndim == 3 and array.shape[2] == 1:
+        yield "grey has two axes: array[..., 0]"
+    elif array.ndim == 4:
+        yield "one picture at a time"
+    if array.dtype.kind == "f":
+        yield "of samples 0..1: (255 * array).round().astype(np.uint8)"
+    elif array.dtype.kind == "b":
+        yield "black and white: (255 * array).astype(np.uint8)"
+    elif array.dtype.kind in "iu" and array.itemsize > 1:
+        yield "of samples 0..255: array.astype(np.uint8)"
 
 
 def _bytes_of(name: str, info: Mapping[str, Any]) -> bytes:

@@ -9,10 +9,10 @@ share of them, scale.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +22,23 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
 
-from codax.errors import ConfigError, ImageError
-from codax.train.state import writing
+from codax.errors import CodaxError, ConfigError, ImageError
+from codax.files.folders import PICTURES, search
+from codax.files.opening import open_image
+from codax.files.pictures import from_image
+from codax.files.writing import writing
 
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .jpeg .jpg .jp2 .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
 SMALLEST_SCALE = 0.5
 
-_log = logging.getLogger(__name__)
 
-
-def find_pictures(folders: Sequence[Path | str]) -> list[Path]:
+def find_pictures(
+    folders: Sequence[Path | str], skip: Callable[[str], None] | None = None
+) -> list[Path]:
     """Lists the pictures of one or several folders and of their subfolders.
 
     Args:
         folders: Folders; a file's kind is judged by its suffix.
+        skip: Takes a line for each thing that is named like a picture but is no file.
 
     Returns:
         Paths, sorted, each once.
@@ -46,13 +47,19 @@ def find_pictures(folders: Sequence[Path | str]) -> list[Path]:
         ConfigError: A folder is missing, or there is no picture in any of them.
     """
     found: set[Path] = set()
+    passed_over: dict[str, None] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder; name a folder of pictures")
-        found.update(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        inside = search(folder)
+        found.update(inside.files)
+        passed_over |= dict.fromkeys(inside.passed_over)
+    if skip:
+        for message in passed_over:
+            skip(message)
     if not found:
         names = ", ".join(str(folder) for folder in folders) or "no folder"
-        kinds = " ".join(sorted(SUFFIXES))
+        kinds = " ".join(sorted(PICTURES))
         raise ConfigError(f"{names}: no picture found; expected files of {kinds}")
     return sorted(found)
 
@@ -86,22 +93,19 @@ def split(paths: Sequence[Path], held_out: int = 24) -> tuple[list[Path], list[P
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Reads a picture, upright, as uint8[H W 3]; alpha is dropped, 16 bits become 8.
+    """Reads a picture as `codax encode` does, upright, as uint8[H W 3].
+
+    Alpha is dropped, and grey of 16 bits becomes 8.
 
     Raises:
-        ImageError: The file is missing, damaged or not a picture.
+        ImageError: The file is missing, damaged, not a picture, or of a kind that is
+            not coded, such as floats or 16 bits of colour.
     """
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I;16"):
-                # Pillow's own conversion clips at 255 instead of scaling.
-                grey = (np.asarray(image) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=-1)
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # damaged files make decoders raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"{path}: cannot be read: {reason}") from error
+        rgb = from_image(ImageOps.exif_transpose(open_image(path))).rgb
+    except CodaxError as error:
+        raise ImageError(f"{path}: {error}") from error
+    return rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,7 @@ class ResidentSet:
     def load(
         cls, paths: Sequence[Path], cache: Path | None = None, threads: int = 2
     ) -> ResidentSet:
-        """Decodes pictures into memory; damaged ones are reported and left out.
+        """Decodes pictures into memory; those that cannot be are left out.
 
         Args:
             paths: Pictures, see `find_pictures`.
@@ -143,8 +147,6 @@ class ResidentSet:
             resident = _decode_all(paths, threads)
             if cache:
                 _write_cache(cache, key, resident)
-        for message in resident.skipped:
-            _log.warning("skipped: %s", message)
         return resident
 
     def __len__(self) -> int:
@@ -207,16 +209,13 @@ def _read_cache(cache: Path, key: str) -> ResidentSet | None:
                 **{name: stored[name] for name in fields},
                 skipped=tuple(str(message) for message in stored["skipped"]),
             )
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # a damaged zip file raises many kinds
-        _log.warning("%s: unreadable cache, made again: %s", cache, error)
+    except Exception:  # A damaged zip file raises many kinds; it is made again.
         return None
 
 
 def _write_cache(cache: Path, key: str, resident: ResidentSet) -> None:
-    """Writes the set for runs to come; several may start at once."""
-    with writing(cache) as file:
+    """Writes the set for runs to come, if it can be; several may start at once."""
+    with contextlib.suppress(OSError), writing(cache) as file:
         np.savez(
             file,
             key=np.array(key),
@@ -323,7 +322,12 @@ class StreamingSet:
     """
 
     def __init__(
-        self, paths: Sequence[Path], size: int, seed: int, rescale: float = 0.5
+        self,
+        paths: Sequence[Path],
+        size: int,
+        seed: int,
+        rescale: float = 0.5,
+        skip: Callable[[str], None] | None = None,
     ):
         """Keeps the settings; nothing is read yet.
 
@@ -332,6 +336,8 @@ class StreamingSet:
             size: Side of the crops.
             seed: Any integer of 0 or more.
             rescale: Probability, 0..1, that a crop is reduced from a larger window.
+            skip: Takes a line for each picture that cannot be read, from any thread;
+                it may come twice.
 
         Raises:
             ConfigError: No paths, or a size below 1.
@@ -344,6 +350,7 @@ class StreamingSet:
         self._size = size
         self._seed = seed
         self._rescale = rescale
+        self._skip = skip
         self.skipped: dict[Path, str] = {}
 
     def sample(self, index: int) -> np.ndarray:
@@ -364,8 +371,9 @@ class StreamingSet:
             try:
                 picture = read_rgb(path)
             except ImageError as error:
-                _log.warning("skipped: %s", error)
                 self.skipped[path] = str(error)
+                if self._skip:
+                    self._skip(str(error))
                 continue
             # The turn has one number, a sample two and a constant: never the same.
             return self._cut(picture, np.random.default_rng([self._seed, index, 1]))

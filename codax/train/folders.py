@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,16 @@ CELL = 64
 
 
 def run_pictures(
-    config: TrainConfig, folders: Sequence[str] = ()
+    config: TrainConfig,
+    folders: Sequence[str] = (),
+    skip: Callable[[str], None] | None = None,
 ) -> tuple[list[Path], list[Path]]:
     """Lists the pictures of a run.
 
     Args:
         config: names folders; relative ones lie in $CODAX_DATA.
         folders: take these instead, and hold out of all of them.
+        skip: as of `find_pictures`.
 
     Returns:
         Pictures to train on, and `config.held_out` that no run ever trains on.
@@ -35,10 +38,10 @@ def run_pictures(
         ConfigError: no folder is named, one is missing, or there are too few pictures.
     """
     if folders:
-        return split(find_pictures(folders), config.held_out)
+        return split(find_pictures(folders, skip), config.held_out)
     if not config.data:
         raise ConfigError("the configuration names no data; give `data=DIR`")
-    paths = find_pictures([_place(name) for name in config.data])
+    paths = find_pictures([_place(name) for name in config.data], skip)
     if not config.held_out_of:
         return split(paths, config.held_out)
     _, held_out = split(find_pictures([_place(config.held_out_of)]), config.held_out)
@@ -47,7 +50,10 @@ def run_pictures(
 
 
 def _place(name: str) -> Path:
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"data folder {name!r}: there is no home folder") from error
     if path.is_absolute():
         return path
     base = os.environ.get(DATA_VARIABLE)
@@ -59,13 +65,19 @@ def _place(name: str) -> Path:
     return Path(base) / path
 
 
-def centre_crops(paths: Sequence[Path], count: int, side: int) -> list[np.ndarray]:
+def centre_crops(
+    paths: Sequence[Path],
+    count: int,
+    side: int,
+    skip: Callable[[str], None] | None = None,
+) -> list[np.ndarray]:
     """Reads the middles of pictures; damaged and very small ones are passed over.
 
     Args:
         paths: pictures.
         count: how many to read at most.
         side: longest side of a crop, a multiple of 64.
+        skip: takes a line for each picture that cannot be read.
 
     Returns:
         uint8[H W 3], sides multiples of 64 up to `side`.
@@ -76,7 +88,9 @@ def centre_crops(paths: Sequence[Path], count: int, side: int) -> list[np.ndarra
             break
         try:
             picture = read_rgb(path)
-        except ImageError:
+        except ImageError as error:
+            if skip:
+                skip(str(error))
             continue
         sides = [min(length, side) // CELL * CELL for length in picture.shape[:2]]
         if 0 in sides:

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from codax.coding.forks import check_fork
 from codax.coding.trees import flatten, unflatten_like
 from codax.errors import CodaxError, ConfigError
 from codax.train.config import TrainConfig
@@ -49,7 +50,7 @@ from codax.train.start import sample_crops, start_networks
 from codax.train.state import load_state, save_state
 from codax.train.trainer import State, Trainer, updates_counted
 
-__all__ = ["Crops", "Stopped", "Watch", "train"]
+__all__ = ["Crops", "Stopped", "Watch", "say_to_stderr", "train"]
 
 SAVE_SECONDS = 50.0
 """Between two saves, so that with the step in progress at most a minute is lost."""
@@ -84,6 +85,7 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     resume: bool = False,
+    begin: Callable[[], None] | None = None,
     initial: Mapping[str, np.ndarray] | None = None,
     stream: Sequence[Path] = (),
     watch: Watch | Sequence[Watch] | None = None,
@@ -105,11 +107,13 @@ def train(
         minutes: time box, compilation included; or
         steps: number of steps in all, branch included.
         resume: go on from the run's unfinished branch, else from its trunk.
+        begin: called when nothing can be refused any more, before the first step: what
+            it writes beside the run is written of runs only that begin.
         initial: arrays to start from instead of a transform coder, see
             `codax.train.initial.load_initial`.
         stream: pictures of the streaming set, when `config.stream`.
-        watch: called every `config.watch` minutes with the trainer, the state and the
-            phase; one or several.
+        watch: called every `config.watch` minutes and at the end with the trainer, the
+            state and the phase; one or several. Never where `config.watch` is 0.
         say: takes progress lines; the default writes to stderr.
         distortion: a differentiable function in place of `config.distortion`, see
             `codax.train.loss.Distortion`.
@@ -121,12 +125,15 @@ def train(
         The path of the averaged weights.
 
     Raises:
-        ConfigError: neither or both of minutes and steps; nothing to resume, or a
-            folder that holds a run already.
+        ConfigError: neither or both of minutes and steps; nothing to resume, a folder
+            that holds a run already, or a time box that ended before a phase's first
+            step. Then there are no weights; the run can be resumed.
         CodaxError: too many steps in a row were not finite.
+        UnsupportedError: the process was forked after JAX was used.
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
     """
-    say = say or _say
+    check_fork()
+    say = say or say_to_stderr
     if (minutes is None) == (steps is None):
         raise ConfigError("train: give either minutes or steps")
     newest = run / "branch.npz" if (run / "branch.npz").is_file() else run / "trunk.npz"
@@ -158,17 +165,19 @@ def train(
             say("codes, contexts and tables are fitted to the pictures")
             sampled = sample_crops(resident, ADAPT_CROPS, ADAPT_SIDE, config.seed)
             state, _ = trainer.adapt(state, sampled, "run" if whole else "start")
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.json").write_text(config.to_json())
-        if not resume:
-            write_before(run, initial or {})
-        write_environment(run)
         state = trainer.place_state(state)
         first = _first_step(state) if resume else int(state["step"])
         box = Box(config, minutes, steps, first, branch)
         watches = (watch,) if callable(watch) else tuple(watch or ())
         runner = _Runner(trainer, run, box, say, watches, stop)
         runner.use(resident, stream, crops)
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.json").write_text(config.to_json())
+        if not resume:
+            write_before(run, initial or {})
+        write_environment(run)
+        if begin:
+            begin()
         for phase in phases:
             state = runner.phase(state, phase)
             if stop:
@@ -180,7 +189,8 @@ def train(
     return run / "weights.npz"
 
 
-def _say(line: str) -> None:
+def say_to_stderr(line: str) -> None:
+    """Takes a progress line where nothing else does."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -245,7 +255,8 @@ class _Runner:
         self, resident: ResidentSet, stream: Sequence[Path], crops: Crops | None
     ) -> None:
         """Puts the resident set on the device, or prepares to stream."""
-        self.resident = resident
+        self.resident, self.lock = resident, threading.Lock()
+        self.skipped = set(resident.skipped)
         self.paths, self.own_crops = list(stream), crops
         streaming = self.trainer.config.stream or crops is not None
         if streaming and crops is None and not self.paths:
@@ -263,7 +274,7 @@ class _Runner:
         branch = phase == "branch"
         batch = config.branch_batch if branch else config.batch
         size = config.branch_crop if branch else config.crop
-        step = self.reported = int(state["step"])
+        first = step = self.reported = int(state["step"])
         if branch and box.steps is None:
             state = self._compile_branch(state, batch, size)
         if branch:
@@ -297,13 +308,28 @@ class _Runner:
             report |= {"pictures_per_second": batch * k / spent, "rate": rates[-1]}
             self._after(state, step, phase, report)
         crops.close()
+        if step == first and not self.stop and box.too_short(phase):
+            self._save(state, phase)
+            raise ConfigError(
+                f"{box.seconds / 60:g} minutes ended before the {phase}'s first step, "
+                f"{box.clock.spent / 60:.1f} of them in compilation; go on with "
+                "`resume=True` and more minutes"
+            )
         state = self._adapt(state, "end")
         if step > self.reported:
             self._report(state, step, phase, report)
         self._save(state, phase)
-        if branch and not self.stop:
+        if branch and config.watch and not self.stop:
             self._watch(state, phase)
         return state
+
+    def _skip(self, message: str) -> None:
+        """Names a picture that cannot be read, once in a run."""
+        with self.lock:
+            known = message in self.skipped
+            self.skipped.add(message)
+        if not known:
+            self.say(f"skipped: {message}")
 
     def _watch(self, state: State, phase: str) -> None:
         for watch in self.watches:
@@ -357,7 +383,9 @@ class _Runner:
             for own in self.own_crops(count, size, step):
                 yield _checked(own, count, size)
             raise ConfigError("crops: they ended before the run did")
-        crops = StreamingSet(self.paths, size, config.seed, config.rescale)
+        crops = StreamingSet(
+            self.paths, size, config.seed, config.rescale, skip=self._skip
+        )
         yield from crops.batches(count, start=step * count)
 
     def _save(self, state: State, phase: str) -> None:

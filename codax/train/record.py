@@ -3,13 +3,16 @@
 run/before.json       of the weights it began with: hours by kind of machine, and the
 chain of runs that made them, back to nothing
 run/environments.json code and packages of each session of the run
-run/data.json         how many pictures, and digests of them and of those held out
+run/data.json         how many pictures, digests of them and of those held out, the
+names of the latter, and the folders that were given
+run/commands.txt      the commands that were not refused
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from codax.errors import ConfigError
 from codax.evaluation.summary import conditions
 
 __all__ = [
@@ -24,9 +28,13 @@ __all__ = [
     "HOURS",
     "START",
     "chain_of",
+    "check_data",
+    "data_of",
     "digest_of",
+    "read_data",
     "read_record",
     "write_before",
+    "write_command",
     "write_data",
     "write_environment",
 ]
@@ -87,12 +95,71 @@ def write_environment(run: Path) -> None:
         _write(run / "environments.json", [*known, own])
 
 
-def write_data(run: Path, training: Sequence[Path], held_out: Sequence[Path]) -> None:
-    """Writes digests of the pictures of a run."""
-    _write(
-        run / "data.json",
-        {"training": digest_of(training), "held_out": digest_of(held_out)},
-    )
+def data_of(
+    folders: Sequence[str], training: Sequence[Path], held_out: Sequence[Path]
+) -> dict[str, Any]:
+    """What is recorded of the pictures of a run.
+
+    Args:
+        folders: that were given in place of the configuration's.
+        training: pictures to train on.
+        held_out: pictures that are set aside.
+    """
+    return {
+        "training": digest_of(training),
+        "held_out": digest_of(held_out),
+        "folders": [os.path.abspath(folder) for folder in folders],
+        "held_out_names": sorted(path.name for path in held_out),
+    }
+
+
+def write_data(run: Path, data: Mapping[str, Any]) -> None:
+    """Writes what `data_of` gave."""
+    _write(run / "data.json", data)
+
+
+def read_data(run: Path) -> dict[str, Any]:
+    """What a run recorded of its pictures; empty for runs before there was a record."""
+    return _read(run / "data.json", {})
+
+
+def check_data(run: Path, data: Mapping[str, Any]) -> None:
+    """Compares pictures with those that a run was begun with.
+
+    Args:
+        run: its folder.
+        data: of `data_of`.
+
+    Raises:
+        ConfigError: they are others.
+    """
+    before = read_data(run)
+    changed = [
+        f"{data[key]['pictures']} {what} instead of {before[key]['pictures']}"
+        + (" (others)" if data[key]["pictures"] == before[key]["pictures"] else "")
+        for key, what in (("training", "to train on"), ("held_out", "held out"))
+        if before and data[key] != before[key]
+    ]
+    if changed:
+        raise ConfigError(
+            f"{run}: not the pictures that the run was begun with: "
+            f"{', '.join(changed)}; give its own, or say `new_data=True`"
+        )
+
+
+def write_command(run: Path, command: str, *, first: bool) -> None:
+    """Adds a command that was not refused, for the card.
+
+    Args:
+        run: the run's folder.
+        command: its words; nothing is written for none.
+        first: of the run.
+    """
+    if command:
+        with (run / "commands.txt").open(
+            "w" if first else "a", encoding="utf-8", errors="surrogateescape"
+        ) as file:
+            file.write(command + "\n")
 
 
 def digest_of(paths: Iterable[Path]) -> dict[str, Any]:
@@ -119,7 +186,8 @@ def read_record(run: Path) -> dict[str, Any]:
         "chain": before.get("chain", []),
         "environments": _read(run / "environments.json", []),
     }
-    data = _read(run / "data.json", {})
+    # Folders and names are the machine's own, and stay out of cards.
+    data = {k: v for k, v in read_data(run).items() if k in ("training", "held_out")}
     return found | ({"data_digests": data} if data else {})
 
 

@@ -96,6 +96,11 @@ class Box:
         end = 1.0 - self.config.branch if phase == "trunk" else 1.0
         return self.clock.spent >= end * self.seconds
 
+    def too_short(self, phase: str) -> bool:
+        """Whether a phase that has its share of a box of time is over."""
+        share = self.config.branch if phase == "branch" else 1.0 - self.config.branch
+        return self.steps is None and share > 0
+
     def done(self, step: int) -> float:
         """The share of the whole box that is used, 0..1."""
         if self.steps is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from codax.coding.trees import flatten
 from codax.errors import ModelError
+from codax.files.writing import writing
 
 __all__ = [
     "COUNTERS",
@@ -22,7 +21,6 @@ __all__ = [
     "load_trunk",
     "save_state",
     "save_trunk",
-    "writing",
 ]
 
 SCALE = "#scale"
@@ -43,25 +41,6 @@ def averaged(arrays: Mapping[str, np.ndarray]) -> Arrays:
         for path, value in arrays.items()
         if path.startswith(("ema/", "fixed/"))
     }
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that appears, or replaces another, whole or not at all.
-
-    It is written beside its place, under a name of this process: several may write the
-    same. Folders that are missing are made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_state(path: Path, tree: Any) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from codax.codecs.families import family
 from codax.coding.trees import flatten
-from codax.errors import CodaxError
+from codax.errors import CodaxError, UnsupportedError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.classical import classical
 from codax.evaluation.curves import Curve
@@ -63,8 +63,11 @@ class Watcher:
         low, high = family(config.codec).qualities
         places = {round(low + share * (high - low), 1) for share in SHARES}
         self.qualities = sorted(places)
-        self.crops = centre_crops(held_out, PICTURES, SIDE)
+        self.crops = centre_crops(held_out, PICTURES, SIDE, self._skip)
         self.jpeg: Any = self._jpeg() if self.crops else None
+
+    def _skip(self, message: str) -> None:
+        self.say(f"held out, but skipped: {message}")
 
     def __call__(self, trainer: Any, state: dict[str, Any], phase: str) -> None:
         """Evaluates a state; a failure is said and does not end the run."""
@@ -141,7 +144,7 @@ class Watcher:
         try:
             own = Curve(name="run", metric="psnr", bpp=tuple(bpp), db=tuple(db))
             return bd_rate(self.jpeg, own).percent
-        except (CodaxError, ImportError):
+        except CodaxError:
             # Early curves may fall, and the package is an optional one.
             return None
 
@@ -164,8 +167,8 @@ class Watcher:
             from codax.evaluation.training_plot import watch_plot
 
             (self.run / "watch.png").write_bytes(watch_plot(self.run, self.jpeg))
-        except ImportError:
-            self.say("watch: no plot without matplotlib; install codax[evaluation]")
+        except UnsupportedError as error:
+            self.say(f"watch: {error}")
 
 
 def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:

@@ -1,0 +1,195 @@
+"""A session of training: from folders of pictures to weights, recorded beside the run.
+
+Both commands and Python come through here: `codax train`, with `--finetune` or without,
+and `codax.train.finetune.finetune`. What is refused leaves an older run as it was and
+writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import optax
+
+from codax.train import loop
+from codax.train.comparing import Outcome, keep_the_better, tiles_of, write_start
+from codax.train.config import TrainConfig
+from codax.train.data import ResidentSet
+from codax.train.folders import run_pictures
+from codax.train.initial import Arrays
+from codax.train.loss import Distortion
+from codax.train.record import (
+    START,
+    check_data,
+    data_of,
+    read_data,
+    write_command,
+    write_data,
+)
+from codax.train.watch import Watcher
+
+__all__ = ["RUN_FILES", "Result", "train_folders"]
+
+RUN_FILES = (
+    *("log.jsonl", "watch.jsonl", "commands.txt", "data.json"),
+    *("before.json", "environments.json", "config.json"),
+    *("start.npz", "trunk.npz", "branch.npz", "weights.npz"),
+)
+_FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a session leaves.
+
+    Attributes:
+        weights: the file of them.
+        outcome: of fine-tuning, what was kept.
+    """
+
+    weights: Path
+    outcome: Outcome | None = None
+
+
+def train_folders(
+    config: TrainConfig,
+    run: Path,
+    folders: Sequence[str] = (),
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    initial: Arrays | None = None,
+    tunes: bool = False,
+    resume: bool = False,
+    replace: bool = False,
+    new_data: bool = False,
+    cache: Path | None = None,
+    command: str = "",
+    say: Say | None = None,
+    note: Say | None = None,
+    waiting: Callable[[str], AbstractContextManager] = lambda text: nullcontext(),
+    distortion: Distortion | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Result:
+    """Trains on folders of pictures.
+
+    Args:
+        config: the run.
+        run: its folder.
+        folders: of pictures, in place of the configuration's; a run that is resumed
+            remembers its own.
+        minutes: see `codax.train.loop.train`, as are `steps`, `initial`, `distortion`
+            and `optimizer`.
+        steps: number of steps in all.
+        initial: arrays to start from.
+        tunes: whether the weights are compared with those that the run begins with, and
+            the better are kept; a run that is resumed remembers it.
+        resume: go on with the run.
+        replace: begin anew where there is a run.
+        new_data: resume with other pictures than before.
+        cache: folder for decoded pictures.
+        command: that asks for this, for the card.
+        say: takes progress lines; the default writes to stderr.
+        note: takes a line for each thing that is passed over; as `say` if None.
+        waiting: announces work that takes a while.
+        distortion: in place of the configuration's.
+        optimizer: likewise.
+
+    Returns:
+        The averaged weights, and of fine-tuning what was kept.
+
+    Raises:
+        CodaxError: as of `run_pictures`, `check_data` and `train`.
+        Stopped: SIGTERM or Ctrl-C came; the state is saved.
+    """
+    note = note or say or loop.say_to_stderr
+    tunes = tunes or (resume and (run / START).is_file())
+    if resume and not folders:
+        folders = read_data(run).get("folders", ())
+    training, held_out = run_pictures(config, folders, note)
+    tiles = tiles_of(held_out, note) if tunes else None
+    data = data_of(folders, training, held_out)
+    if resume and not new_data:
+        check_data(run, data)
+    with waiting(f"reading {len(training)} pictures"):
+        resident = _resident(config, training, cache)
+    for message in resident.skipped:
+        note(f"skipped: {message}")
+    watches = tiles is None and held_out and config.watch
+    say = say or loop.say_to_stderr
+    watcher = Watcher(run, config, held_out, say) if watches else None
+    with _set_aside(run) if replace else nullcontext(lambda: None) as forget:
+
+        def begin() -> None:
+            forget()
+            write_data(run, data)
+            if initial is not None and tunes and not resume:
+                write_start(run, config, initial)
+            write_command(run, command, first=not resume)
+
+        weights = loop.train(
+            config,
+            run,
+            resident,
+            minutes=minutes,
+            steps=steps,
+            resume=resume,
+            begin=begin,
+            initial=initial or None,
+            stream=training if config.stream else (),
+            watch=watcher,
+            say=say,
+            distortion=distortion,
+            optimizer=optimizer,
+        )
+    if tiles is None:
+        return Result(weights)
+    with waiting("comparing with the start"):
+        return Result(weights, keep_the_better(run, config, tiles, distortion))
+
+
+def _resident(
+    config: TrainConfig, training: Sequence[Path], cache: Path | None
+) -> ResidentSet:
+    """Decodes the pictures, or takes them from the user's cache."""
+    if config.stream:
+        stride = max(1, len(training) // _FITTED_TO)
+        return ResidentSet.load(training[::stride][:_FITTED_TO])
+    names = b"\n".join(os.fsencode(path.resolve()) for path in training)
+    key = hashlib.sha256(names).hexdigest()[:16]
+    return ResidentSet.load(training, cache=cache / f"{key}.npz" if cache else None)
+
+
+@contextlib.contextmanager
+def _set_aside(run: Path) -> Iterator[Callable[[], None]]:
+    """Moves an older run's files away; they come back unless they are forgotten.
+
+    Yields:
+        What forgets them.
+    """
+    aside = run / f".codax-{secrets.token_hex(6)}.old"
+    moved = [name for name in RUN_FILES if (run / name).is_file()]
+    if moved:
+        aside.mkdir()
+    for name in moved:
+        (run / name).replace(aside / name)
+
+    def forget() -> None:
+        shutil.rmtree(aside, ignore_errors=True)
+
+    try:
+        yield forget
+    finally:
+        for name in moved if aside.is_dir() else ():
+            (aside / name).replace(run / name)
+        forget()
