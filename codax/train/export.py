@@ -206,12 +206,13 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
         ModelError: a picture's differ by more than 1 % and 64 bytes.
     """
     worst = files = estimated = 0.0
-    estimate = jax.jit(
-        lambda x: codec.rate(codec.analysis(x, quality / 2), quality / 2)[0]
-    )
+    model, trellis = codec.model, codec.coder.trellis
+    model.trellis = trellis  # as training has it
+    told = quality if trellis is None else trellis.told(quality)
+    at = np.array([told], np.int32)
+    estimate = jax.jit(lambda x: model.forward(x, at, None, exact=True)[0])
     for rgb in pictures:
-        x = rgb[None].astype(np.float32)
-        bits = estimate(x)
+        bits = estimate(rgb[None].astype(np.float32))
         expected = float(sum(b[0] for b in bits.values())) / 8
         size = len(codec.coder.compress(rgb, quality))
         worst = max(worst, (abs(size - expected) - 64) / size)
