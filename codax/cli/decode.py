@@ -109,7 +109,7 @@ class _Decode:
         self._args = args
         self._report = report
         self._form = form
-        self._shelf = CodecShelf(args.device)
+        self._shelf = CodecShelf(args.device, args.runtime)
 
     def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""

@@ -136,7 +136,7 @@ class _Encode:
         self._args = args
         self._report = report
         self._model = model
-        self._shelf = CodecShelf(args.device)
+        self._shelf = CodecShelf(args.device, args.runtime)
 
     def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""

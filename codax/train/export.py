@@ -18,6 +18,7 @@ from codax.errors import ModelError
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
+from codax.train.graphs.networks import add_graphs
 from codax.train.state import averaged
 from codax.zoo.weights import (
     digest,
@@ -104,7 +105,7 @@ def export_weights(
     facts: Mapping[str, Any] | None = None,
     share: str | None = None,
 ) -> Codec:
-    """Writes a checkpoint folder and loads it back, which checks exactness.
+    """Writes a checkpoint folder, with graphs, and loads it back: exactness is checked.
 
     Args:
         arrays: `ema/...` and `fixed/...`, as `weights.npz` holds them.
@@ -121,7 +122,7 @@ def export_weights(
     Raises:
         ModelError: the weights break a bound, or there is nothing to share.
     """
-    packed = pack_codec(arrays, config)
+    packed = whole = pack_codec(arrays, config)
     card = {**make_card(packed, config, version=version), **(facts or {})}
     codec = Codec(packed, card)
     card["kmac_per_pixel"] = count_kmac(codec)
@@ -140,6 +141,7 @@ def export_weights(
             "digest": digest(known).hex()[:16],
         }
     write_checkpoint(folder / card["name"], packed, card, codec.coder.order)
+    add_graphs(folder / card["name"], codec.model, whole)
     return Codec.from_folder(folder / card["name"])
 
 
