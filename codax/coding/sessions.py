@@ -254,7 +254,7 @@ class Sessions:
             self._try(name, session)
         return session
 
-    def _call(self, session: Any, args: Any, quality: int) -> list[np.ndarray]:
+    def _call(self, session: Any, args: Any, quality: int) -> tuple[np.ndarray, ...]:
         """Runs a network on `(*windows, extent)`."""
         *windows, extent = args
         values = [*windows, np.array([quality], np.int32), extent]
@@ -264,7 +264,7 @@ class Sessions:
         }
         options = self._runtime.RunOptions()
         options.add_run_config_entry(*SHRINK)
-        return session.run(None, given, options)
+        return tuple(session.run(None, given, options))
 
     def _try(self, name: str, session: Any) -> None:
         """Checks an exact network on its fixed input."""
