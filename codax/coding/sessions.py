@@ -21,6 +21,7 @@ import numpy as np
 from codax.coding.checks import check_order
 from codax.coding.evaluating import analyse, run_step, synthesise
 from codax.coding.order import Order, Run, State, Step
+from codax.coding.tiles import check_buckets
 from codax.errors import ModelError, UnsupportedError
 
 __all__ = ["PROBE_QUALITY", "SIDES", "Graph", "Sessions", "probe", "probe_sum"]
@@ -92,6 +93,7 @@ class Sessions:
                 continue
             if step.network not in graphs or step.name not in tests:
                 raise ModelError(f"graphs: step {step.name} has no graph or no test")
+        check_buckets(buckets, max(step.halo for step in order.steps))
         self.order, self.buckets = order, buckets
         self._graphs, self._packed, self._tests = graphs, packed, tests
         self._runtime = _load_runtime()
