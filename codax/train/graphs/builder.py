@@ -110,7 +110,9 @@ class Builder:
         key = (kind, inputs, outputs, repr(sorted(attributes.items())))
         if key not in self.made:
             names = [f"v{len(self.nodes)}_{k}" for k in range(outputs)]
-            self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+            # Named, since older runtimes take nodes without a name for one.
+            node = helper.make_node(kind, inputs, names, names[0], **attributes)
+            self.nodes.append(node)
             self.made[key] = names
         return self.made[key]
 

@@ -201,7 +201,9 @@ class _Tracer:
             sorted(out), closed.jaxpr.outvars, results, strict=True
         ):
             full = walk.builder.full(value, var.aval.shape)
-            walk.builder.nodes.append(helper.make_node("Identity", [full.name], [own]))
+            walk.builder.nodes.append(
+                helper.make_node("Identity", [full.name], [own], own)
+            )
             outputs.append(_info(own, var.aval.dtype, var.aval.shape))
         return walk.builder.finish(name, inputs, outputs, facts)
 
