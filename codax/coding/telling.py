@@ -14,11 +14,17 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-__all__ = ["Progress", "listening", "part", "tell"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from codax.coding.order import Run, State, Step
+
+__all__ = ["Progress", "listening", "part", "tell", "telling_steps"]
 
 Progress = Callable[[float], None]
 """Is told, from 0 to 1, what is done."""
@@ -51,3 +57,16 @@ def tell(share: float) -> None:
     """Says what is done, 0 to 1."""
     if (listener := _LISTENER.get()) is not None:
         listener(share)
+
+
+def telling_steps(run: Run, steps: Sequence[Step], low: float, high: float) -> Run:
+    """What evaluates the networks of steps, each the same part of `low` to `high`."""
+    names = [step.name for step in steps if step.network is not None]
+    share = (high - low) / max(len(names), 1)
+
+    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        begin = low + share * names.index(step.name)
+        with part(begin, begin + share):
+            return run(step, state)
+
+    return told
