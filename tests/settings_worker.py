@@ -52,7 +52,7 @@ def main() -> None:
     weights, files, out, *flags = sys.argv[1:]
     if "--one-core" in flags and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    codec = Codec.from_folder(Path(weights))
+    codec = Codec.from_folder(Path(weights), runtime="jax")
     if "--float" in flags:
         codec = float_twin(codec)
     with jax.disable_jit("--no-jit" in flags):

@@ -46,7 +46,7 @@ class Case:
 
     def __init__(self, folder: Path, weights: Path, twin: bool, images):
         self.folder, self.weights, self.twin = folder, weights, twin
-        codec = Codec.from_folder(weights)
+        codec = Codec.from_folder(weights, runtime="jax")
         if twin:
             codec = float_twin(codec)
         self.files = []

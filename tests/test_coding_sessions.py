@@ -12,7 +12,7 @@ from small_codecs import packed_codec, photo, synthetic
 from codax.coding.order import extent
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Sessions, probe
-from codax.errors import ModelError, UnsupportedError
+from codax.errors import ConfigError, ModelError, UnsupportedError
 from codax.face.building import build_networks
 from codax.files import container
 from codax.zoo.graphs import read_graphs
@@ -173,6 +173,12 @@ def test_an_old_runtime_or_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     words = refused(UnsupportedError, lambda: Sessions(*arguments))
     assert "pip install" in words
+
+
+def test_buckets_that_hold_no_picture():
+    arguments = parts("hyperprior")
+    words = refused(ConfigError, lambda: Sessions(*arguments, buckets=(8, 16)))
+    assert "tiles overlap" in words
 
 
 def test_the_probe_reaches_far_and_stays_what_it_is():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from latent_hashes import latents_hash
+from PIL import Image
 
 from codax.face.codec import Codec
 from codax.files.scripts import run_file
@@ -35,7 +36,10 @@ def test_the_decoder_decodes_golden_files(example, name):
         data = (folder / f"{title}.codax").read_bytes()
         picture, latents = example.decode(folder, data)
         assert latents_hash(latents) == facts["latents"], title
-        own = np.asarray(codec.decode(data).convert("RGB"))
+        own = codec.decode(data)
+        if own.mode == "L":
+            # The example leaves the luma of grey pictures to its reader.
+            picture = np.asarray(Image.fromarray(picture).convert("L"))
         assert np.abs(np.subtract(picture, own, dtype=np.int32)).max() <= 1
 
 
@@ -52,7 +56,7 @@ def test_the_decoder_refuses_what_it_leaves_out(example):
 def test_the_decoder_is_small_and_takes_three_packages():
     text = EXAMPLE.read_text()
     code = [line for line in text.splitlines() if line.strip()]
-    assert len(code) < 250
+    assert len(code) < 200
     used = {
         name.split(".")[0]
         for node in ast.walk(ast.parse(text))

@@ -117,7 +117,7 @@ def train(table: Table, name: str, steps: int) -> None:
 def files(table: Table, model: str, side: int) -> None:
     """What stands before the first file."""
     rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    codec = table.row("loading", lambda: load(model))
+    codec = table.row("loading", lambda: load(model, runtime="jax"))
     for turn in ("first", "second"):
         data = table.row(f"{turn} encode", partial(codec.encode, rgb))
         table.row(f"{turn} decode", partial(codec.decode, data))

@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder of PNG or WebP pictures")
     given = parser.parse_args()
     prepare_jax(given.device)
-    codec = codax.load(given.model)
+    codec = codax.load(given.model, runtime="jax")
     if given.what == "write":
         write(given.folder, codec, given.pictures)
         return

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from codax.coding.order import CELL, Order, State, Step, extent
+from codax.coding.order import CELL, Order, Run, State, Step, extent
 from codax.coding.reversible import run_whole
+from codax.coding.telling import part
 from codax.coding.tiles import run_tiles
 
-__all__ = ["Network", "analyse", "run_step", "synthesise"]
+__all__ = ["Network", "analyse", "run_step", "synthesise", "telling_run"]
 
-Network = Callable[..., Sequence[np.ndarray]]
+Network = Callable[..., tuple[np.ndarray, ...]]
 """`(*windows, extent) -> arrays`, of one tile."""
 
 
@@ -118,3 +119,16 @@ def synthesise(
         buckets,
     )
     return out[0]
+
+
+def telling_run(run: Run, steps: Sequence[Step], low: float, high: float) -> Run:
+    """What evaluates the networks of steps, each the same part of `low` to `high`."""
+    names = [step.name for step in steps if step.network is not None]
+    share = (high - low) / max(len(names), 1)
+
+    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        begin = low + share * names.index(step.name)
+        with part(begin, begin + share):
+            return run(step, state)
+
+    return told

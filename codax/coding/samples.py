@@ -1,36 +1,36 @@
 """Samples to range-coder streams and back, with the weights of one codec. No JAX.
 
-What evaluates networks is a *runtime*, such as `codax.coding.running.Networks`.
+What evaluates networks is a *runtime*, see `codax.coding.runtimes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from codax.coding import interpreters
 from codax.coding.costs import cost_maps
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
+from codax.coding.evaluating import telling_run
 from codax.coding.order import (
     CELL,
     Order,
-    Run,
     State,
     SymbolSink,
     layer_count,
     layers_at,
 )
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
-from codax.coding.telling import part, tell, telling_steps
+from codax.coding.telling import part, tell
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
 from codax.errors import FormatError, needs_extra
 from codax.files.container import Container, join_layers, split_layers
 
-__all__ = ["Runtime", "SampleCoder"]
+__all__ = ["SampleCoder"]
 
 # Of what `telling` says: where the analysis ends, refinement, and symbols of a decoder.
 # By the clock of 2048x1360 with quadtree-tiny.
@@ -38,28 +38,6 @@ _ANALYSED, _REFINED, _DECODED = 0.65, 0.95, 0.35
 # Where the latents are coded, their picture is synthesised, and flags are decided, of
 # an encoder with an enhancement layer.
 _CODED, _ENHANCED, _TRIED = 0.97, 0.98, 0.99
-
-
-class Runtime(Protocol):
-    """What evaluates a codec's networks on pictures of any size."""
-
-    def steps(
-        self,
-        height: int,
-        width: int,
-        quality: int,
-        *,
-        shifts: Mapping[str, int] | None = None,
-    ) -> Run:
-        """What evaluates a step's exact network, see `Networks.steps`."""
-
-    def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
-        """Latents of a picture uint8[H W 3], by target, on padded grids."""
-
-    def synthesise(
-        self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
-    ) -> np.ndarray:
-        """The picture, uint8[H W 3], of decoded latents."""
 
 
 class SampleCoder:
@@ -94,8 +72,8 @@ class SampleCoder:
             packed: stored arrays, see `codax.zoo.weights`; only the tables are used.
             card: the checkpoint's card.
             order: the coding order of the weights.
-            runtime: a `Runtime` with the weights.
-            networks: gives that of JAX; None where `runtime` is it.
+            runtime: a `codax.coding.runtimes.Runtime` with the weights.
+            networks: see the class; None where `runtime` has them.
 
         Raises:
             ModelError: tables are missing or break the rules.
@@ -223,7 +201,7 @@ class SampleCoder:
         def code(latents, sinks, begin, end, known=None):
             stage = known is not None
             steps = [step for step in self.order.steps if step.stage == stage]
-            told = telling_steps(run, steps, begin, end)
+            told = telling_run(run, steps, begin, end)
             return interpreters.encode(
                 self.order, told, latents, extents, tables, sinks, used, known
             )
@@ -384,7 +362,7 @@ class SampleCoder:
             run = self.runtime.steps(height, width, told, shifts=shifts)
         found = interpreters.decode(
             order,
-            telling_steps(run, order.steps, 0.0, 1.0),
+            telling_run(run, order.steps, 0.0, 1.0),
             shapes,
             extents,
             self.tables(told),

@@ -21,6 +21,7 @@ import numpy as np
 from codax.coding.checks import check_order
 from codax.coding.evaluating import analyse, run_step, synthesise
 from codax.coding.order import Order, Run, State, Step
+from codax.coding.tiles import check_buckets
 from codax.errors import ModelError, UnsupportedError
 
 __all__ = ["PROBE_QUALITY", "SIDES", "Graph", "Sessions", "probe", "probe_sum"]
@@ -92,6 +93,7 @@ class Sessions:
                 continue
             if step.network not in graphs or step.name not in tests:
                 raise ModelError(f"graphs: step {step.name} has no graph or no test")
+        check_buckets(buckets, max(step.halo for step in order.steps))
         self.order, self.buckets = order, buckets
         self._graphs, self._packed, self._tests = graphs, packed, tests
         self._runtime = _load_runtime()
@@ -254,7 +256,7 @@ class Sessions:
             self._try(name, session)
         return session
 
-    def _call(self, session: Any, args: Any, quality: int) -> list[np.ndarray]:
+    def _call(self, session: Any, args: Any, quality: int) -> tuple[np.ndarray, ...]:
         """Runs a network on `(*windows, extent)`."""
         *windows, extent = args
         values = [*windows, np.array([quality], np.int32), extent]
@@ -264,7 +266,7 @@ class Sessions:
         }
         options = self._runtime.RunOptions()
         options.add_run_config_entry(*SHRINK)
-        return session.run(None, given, options)
+        return tuple(session.run(None, given, options))
 
     def _try(self, name: str, session: Any) -> None:
         """Checks an exact network on its fixed input."""

@@ -14,17 +14,11 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from codax.coding.order import Run, State, Step
-
-__all__ = ["Progress", "listening", "part", "tell", "telling_steps"]
+__all__ = ["Progress", "listening", "part", "tell"]
 
 Progress = Callable[[float], None]
 """Is told, from 0 to 1, what is done."""
@@ -57,16 +51,3 @@ def tell(share: float) -> None:
     """Says what is done, 0 to 1."""
     if (listener := _LISTENER.get()) is not None:
         listener(share)
-
-
-def telling_steps(run: Run, steps: Sequence[Step], low: float, high: float) -> Run:
-    """What evaluates the networks of steps, each the same part of `low` to `high`."""
-    names = [step.name for step in steps if step.network is not None]
-    share = (high - low) / max(len(names), 1)
-
-    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
-        begin = low + share * names.index(step.name)
-        with part(begin, begin + share):
-            return run(step, state)
-
-    return told

@@ -178,7 +178,7 @@ class Builder:
 
     def _plain(self, value: Tensor, scale: float, offset: Operand | None) -> Tensor:
         if scale != 1.0:
-            value = self.binary("Mul", value, np.float32(scale))
+            value = self.binary("Mul", value, np.asarray(scale, np.float32))
         return value if offset is None else self.binary("Add", value, offset)
 
     def tensor(self, value: Operand, dtype: Any = None) -> Tensor:

@@ -40,7 +40,7 @@ def fold(inputs: list[Operand], equation: Any) -> list[Operand] | None:
     if any(np.prod(v.aval.shape) > FOLDED for v in equation.outvars):
         return None
     full = [
-        np.broadcast_to(value, v.aval.shape)
+        np.broadcast_to(np.asarray(value), v.aval.shape)
         for value, v in zip(inputs, equation.invars, strict=True)
     ]
     found = equation.primitive.bind(*full, **equation.params)
@@ -65,8 +65,9 @@ def _unary(kind: str) -> Rule:
 
 def _binary(kind: str) -> Rule:
     def rule(builder, inputs, equation):
+        left, right = inputs
         dtype = equation.outvars[0].aval.dtype
-        return [builder.binary(kind, *inputs, dtype=dtype)]
+        return [builder.binary(kind, left, right, dtype)]
 
     return rule
 
@@ -80,14 +81,14 @@ def _add(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand
 
 def _sub(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand]:
     value, other = inputs
-    if _movable(value) and is_known(other) and other.dtype == np.float32:
+    if _movable(value) and isinstance(other, np.ndarray) and other.dtype == np.float32:
         return _add(builder, [value, np.asarray(-other)], equation)
     return [builder.binary("Sub", *inputs)]
 
 
 def _mul(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand]:
     for value, other in (inputs, inputs[::-1]):
-        if _movable(value) and is_known(other) and other.size == 1:
+        if _movable(value) and isinstance(other, np.ndarray) and other.size == 1:
             factor = other.reshape(())
             if is_power_of_two(factor):
                 return [builder.scaled(value, float(factor), None)]
@@ -95,25 +96,31 @@ def _mul(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand
 
 
 def _movable(value: Operand) -> bool:
-    return not is_known(value) and value.dtype == np.float32
+    return not isinstance(value, np.ndarray) and value.dtype == np.float32
 
 
 def _one_a_channel(value: Operand, builder: Builder) -> bool:
     """Whether a value is fixed, and of one number or one for each channel."""
-    if is_known(value):
+    if isinstance(value, np.ndarray):
         return value.size == (value.shape[-1] if value.shape else 1)
     return value.fixed and all(side == 1 for side in value.shape[:-1])
 
 
 def _not_equal(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand]:
-    equal = builder.binary("Equal", *inputs, dtype=np.dtype(bool))
+    left, right = inputs
+    equal = builder.binary("Equal", left, right, np.dtype(bool))
     (name,) = builder.emit("Not", equal.name)
     return [Tensor(name, equal.shape, np.dtype(bool), equal.fixed)]
 
 
 def _select(builder: Builder, inputs: list[Operand], equation: Any) -> list[Operand]:
     which, no, yes = inputs
-    if is_known(no) and no.dtype == np.float32 and not no.any() and not is_known(yes):
+    if (
+        isinstance(no, np.ndarray)
+        and no.dtype == np.float32
+        and not no.any()
+        and not isinstance(yes, np.ndarray)
+    ):
         # One pass over the array, where a choice takes three.
         return [builder.binary("Mul", yes, builder.cast(which, np.float32))]
     parts = [builder.tensor(part) for part in (which, yes, no)]
@@ -255,14 +262,16 @@ def _gather_inside(equation: Any) -> Any:
 def _clip(builder: Builder, inputs: list[Operand], equation: Any) -> Any:
     """A clip to known limits; None where they are not."""
     value, low, high = inputs
-    if is_known(value) or not (is_known(low) and is_known(high)):
+    if isinstance(value, np.ndarray) or not (
+        isinstance(low, np.ndarray) and isinstance(high, np.ndarray)
+    ):
         return None
     if low.size > 1 or high.size > 1:
         return None
     limits = (float(low.reshape(())), float(high.reshape(())))
     if isinstance(value, Deferred) and value.plain is not None and limits == (0, 1):
         offset = value.offset
-        if is_known(offset) and offset.size == 1 and value.tensor is None:
+        if isinstance(offset, np.ndarray) and offset.size == 1 and value.tensor is None:
             beta = float(offset.reshape(()))
             (name,) = builder.emit(
                 "HardSigmoid", value.plain.name, alpha=value.scale, beta=beta

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from codax.errors import UnsupportedError
-from codax.train.graphs.builder import Builder, Deferred, Operand, Tensor, is_known
+from codax.train.graphs.builder import Builder, Deferred, Operand, Tensor
 
 __all__ = ["SHAPE_RULES", "Rule", "all_full", "result"]
 
@@ -46,7 +46,7 @@ def _broadcast(builder: Builder, inputs: list[Operand], equation: Any) -> list[O
     own = (1,) * (len(places) - len(value.shape)) + tuple(value.shape)
     for place, side in zip(places, own, strict=True):
         shape[place] = side
-    if is_known(value):
+    if isinstance(value, np.ndarray):
         return [value.reshape(shape)]
     return [builder.reshape(value, tuple(shape))]
 
@@ -155,7 +155,7 @@ def _gather(builder: Builder, inputs: list[Operand], equation: Any) -> list[Oper
     numbers = equation.params["dimension_numbers"]
     sizes = equation.params["slice_sizes"]
     x, index = builder.full(inputs[0], equation.invars[0].aval.shape), inputs[1]
-    if is_known(index) and index.ndim == 1:
+    if isinstance(index, np.ndarray) and index.ndim == 1:
         axes, gone = numbers.start_index_map, numbers.collapsed_slice_dims
         begins = [int(place) for place in index]
         ends = [b + sizes[axis] for b, axis in zip(begins, axes, strict=True)]
