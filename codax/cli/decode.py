@@ -113,7 +113,7 @@ class _Decode:
 
     def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""
-        from codax.cli.pictures import is_ours, picture_bytes, trim_profile
+        from codax.cli.pictures import is_ours, picture_bytes, unkept
         from codax.coding.telling import listening
         from codax.face.decoding import decode_file
         from codax.files import container
@@ -134,8 +134,8 @@ class _Decode:
         with pending(job, force=args.force, ours=is_ours) as out:
             with listening(wait.progress):
                 image = decode_file(file, find, oracle=args.oracle)
-            if self._form == "png" and (note := trim_profile(image)):
-                self._report.note(f"{job.source}: {note}")
+            if lost := unkept(image, self._form):
+                self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
             picture = picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start
@@ -151,6 +151,7 @@ class _Decode:
                 "mode": image.mode,
                 "bytes": len(picture),
                 "seconds": seconds,
+                "not_kept": lost,
             },
         )
         return len(data), len(picture)
