@@ -6,6 +6,7 @@ they decode resembles the picture. Nothing here needs trained weights or data se
 
 import dataclasses
 import functools
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
@@ -15,9 +16,11 @@ from flax import nnx
 from PIL import Image
 
 from codax.codecs.families import FAMILIES
+from codax.entropy import exact, networks, quantisers
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.counting import first_tables
+from codax.transforms import layers
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.cell_types import Fitted
 from codax.transforms.fronts import octaves
@@ -60,13 +63,23 @@ WIDTHS = {
     "map_features": 8,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
+ENHANCED = "-enhanced"
+"""At the end of a name: with an enhancement layer."""
+CODECS = (*FAMILIES, "quadtree" + ENHANCED)
+
+
+def family_of(name: str):
+    """The family of a small codec."""
+    return FAMILIES[name.removesuffix(ENHANCED)]
 
 
 def small_config(name: str):
     """The configuration of a small codec of a family."""
-    kind = FAMILIES[name].config
+    kind = family_of(name).config
     known = {field.name for field in dataclasses.fields(kind)}
     config = kind(**{key: value for key, value in WIDTHS.items() if key in known})
+    if name.endswith(ENHANCED):
+        config = dataclasses.replace(config, enhancement=16)
     if name == "wavelet":
         front = dataclasses.replace(config.transforms, front="wavelet")
         config = dataclasses.replace(config, transforms=front)
@@ -98,13 +111,15 @@ def small_networks(name: str, seed: int = 0):
     config = small_config(name)
     random = np.random.default_rng(seed)
 
-    def normal(key, shape):
-        return jnp.asarray(random.standard_normal(shape), jnp.float32)
+    def normal(key, shape, scale=1.0):
+        return jnp.asarray(random.standard_normal(shape) * scale, jnp.float32)
 
-    # JAX's own normals are compiled anew for every shape, half a minute in all.
-    with mock.patch("jax.random.normal", normal):
-        model = FAMILIES[name].networks(config, rngs=nnx.Rngs(seed))
-    if FAMILIES[name].lossless:
+    # One stream of numbers for all that is random here.
+    with ExitStack() as patches:
+        for module in (layers, exact, networks, quantisers):
+            patches.enter_context(mock.patch.object(module, "normal", normal))
+        model = family_of(name).networks(config, rngs=nnx.Rngs(seed))
+    if family_of(name).lossless:
         model.start(
             lambda count, side: np.stack([photo()[:side, 230 : 230 + side]] * count)
         )
@@ -112,7 +127,7 @@ def small_networks(name: str, seed: int = 0):
         _start_lossy(name, model, config, random)
     # Heads start near zero; louder ones make means and tables differ. Those of a codec
     # without rounding would be so far off that most symbols were escapes.
-    loud = 1.0 if FAMILIES[name].lossless else 4.0
+    loud = 1.0 if family_of(name).lossless else 4.0
     for path, layer in nnx.iter_modules(model.prior):
         if path and str(path[-1]).startswith(("mean", "scale")):
             layer.kernel[...] = layer.kernel[...] * loud
@@ -149,6 +164,9 @@ def _start_lossy(name, model, config, random):
         places = random.integers(0, 512, (12, 2))
         crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
         model.adapt(np.stack(crops).astype(np.float32), "start")
+    if name.endswith(ENHANCED):  # packs better than what was fitted
+        model.g_e.klt[...] = jnp.asarray(cosine_matrix(768))
+        model.prior.enhancement.set_scale(20.0 / (1.0 + np.arange(768) / 40.0))
 
 
 def small_types() -> Fitted:
@@ -174,16 +192,17 @@ def packed_codec(name: str, seed: int = 0):
     """Stored weights and card of a small codec."""
     model, config = small_networks(name, seed)
     packed = pack_model(model)
+    kind = family_of(name)
     card = {
         "name": f"{name}-small-v1",
-        "codec": name,
+        "codec": kind.name,
         "preset": "small",
         "version": 1,
-        "codec_id": FAMILIES[name].codec_id,
+        "codec_id": kind.codec_id,
         "weights_hash": weights_hash(packed).hex(),
         "config": dataclasses.asdict(config),
-        "qualities": list(FAMILIES[name].qualities),
-        "lossless": FAMILIES[name].lossless,
+        "qualities": list(kind.qualities),
+        "lossless": kind.lossless,
     }
     return packed, card
 

@@ -1,12 +1,13 @@
 """Freezes small codecs and files of the present format version for the tests.
 
-    python tools/make_golden.py [FAMILY | FAMILY-trellis ...]
+    python tools/make_golden.py [FAMILY | FAMILY-trellis | FAMILY-enhanced ...]
 
 Writes tests/golden/FAMILY/ (with `-trellis` of weights that have dependent quantisation
-from quality 50 on): weights with their card, three files, and golden.json with
-the hashes of the latents that they must decode to for ever. It never replaces anything:
-a change that decodes these files otherwise breaks every file out there, and a new
-format version gets golden files of its own beside the old ones.
+from quality 50 on, with `-enhanced` of such that have an enhancement layer, too):
+weights with their card, three files, and golden.json with the hashes of the latents
+that they must decode to for ever. It never replaces anything: a change that decodes
+these files otherwise breaks every file out there, and a new format version gets golden
+files of its own beside the old ones.
 """
 
 import argparse
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
 from latent_hashes import latents_hash
-from small_codecs import packed_codec, photo, synthetic, with_trellis
+from small_codecs import ENHANCED, packed_codec, photo, synthetic, with_trellis
 
 from codax.codecs.families import FAMILIES
 from codax.face.codec import Codec
@@ -35,9 +36,8 @@ def make(name: str) -> None:
     folder = GOLDEN / name
     if folder.exists():
         sys.exit(f"{folder} exists; golden files are never made again")
-    family = name.removesuffix(TRELLIS)
-    packed, card = packed_codec(family, seed=20)
-    if family != name:
+    packed, card = packed_codec(name.removesuffix(TRELLIS), seed=20)
+    if name.endswith((TRELLIS, ENHANCED)):
         packed, card = with_trellis(packed, card, start=100)
     codec = Codec(packed, card)
     write_checkpoint(folder, packed, card, codec.coder.order)

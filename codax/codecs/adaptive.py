@@ -363,6 +363,7 @@ class AdaptiveNetworks(nnx.Module):
 
     synthesis_reads = ("y", "tail", "kind", "which")
     adapts = False
+    counts = False
     has_side = True
 
     def __init__(self, config: AdaptiveConfig, *, rngs: nnx.Rngs):

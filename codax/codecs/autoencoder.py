@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.enhancement import EnhancementTransform, enhance, fit_errors
 from codax.coding.rate import rate
 from codax.entropy.trellis import Trellis
 from codax.transforms.autoencoder import (
@@ -22,7 +23,7 @@ from codax.transforms.autoencoder import (
 )
 from codax.transforms.fronts import octaves, split
 from codax.transforms.klt import block_order, fit_groups, fit_klt
-from codax.transforms.rates import MIDDLE_QUALITY
+from codax.transforms.rates import MIDDLE_QUALITY, FineRates
 
 __all__ = ["BLOCKS", "SIDE_HALO", "Autoencoder"]
 
@@ -30,6 +31,8 @@ BLOCKS = 40_000
 """Blocks of 16x16 that the linear transform is fitted to."""
 SIDE_HALO = 4
 """Cells that the hyper-analysis looks beyond the analysis."""
+FITTED, PART = (110, 180), 8
+"""Half steps at which errors are fitted, and pictures that are decoded at once."""
 
 
 class Autoencoder(nnx.Module):
@@ -44,13 +47,14 @@ class Autoencoder(nnx.Module):
         g_s: decoded y to picture.
         h_a: y to z; absent in codecs without side information.
         g_s_residual: latent residual prediction, where the codec has it.
+        g_e: the transform of the enhancement layer, where the codec has one.
         prior: exact networks, tables and the coding order.
         trellis: how `forward` quantises dependently without a key; None for plainly.
     """
 
     synthesis_reads = ("y",)
-    adapts = False
-    """Whether `adapt` does anything."""
+    counts = False
+    """Whether codes and tables are counted: two sets of weights have no middle then."""
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Autoencoder(nnx.Module):
         hyper: tuple[int, int] | None = None,
         residual: int = 0,
         octaves: tuple[int, ...] = (),
+        enhancement: FineRates | None = None,
     ):
         """Makes the float networks around a prior.
 
@@ -72,6 +77,8 @@ class Autoencoder(nnx.Module):
             residual: hidden channels of the latent residual prediction; 0 for none.
             octaves: latents of each octave of the wavelet front, if they shall start
                 apart.
+            enhancement: the steps of the enhancement layer, whose networks the prior
+                has; None for no such layer.
         """
         self.g_a = Analysis(transforms, rngs=rngs)
         self.g_s = Synthesis(transforms, rngs=rngs)
@@ -83,8 +90,16 @@ class Autoencoder(nnx.Module):
             self.h_a = HyperAnalysis(transforms, *hyper, rngs=rngs)
         if residual:
             self.g_s_residual = ResidualPrediction(transforms, residual, rngs=rngs)
+        self.has_enhancement = enhancement is not None
+        if enhancement is not None:
+            self.g_e = EnhancementTransform(enhancement)
         self.prior = prior
         self.trellis: Trellis | None = None
+
+    @property
+    def adapts(self) -> bool:
+        """Whether `adapt` does anything."""
+        return self.has_enhancement
 
     def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
         """Starts as the transform coder that fits pictures best.
@@ -156,19 +171,56 @@ class Autoencoder(nnx.Module):
         bits, decoded = rate(
             self.prior, latents, quality, key, exact=exact, trellis=self.trellis
         )
-        return bits, self.synthesis(decoded, quality), {}
+        out = self.synthesis(decoded, quality)
+        if self.has_enhancement:
+            more, out = enhance(
+                self.prior,
+                self.g_e,
+                x,
+                out,
+                decoded,
+                quality,
+                key,
+                exact=exact,
+                trellis=self.trellis,
+            )
+            bits |= more
+        return bits, out, {}
 
     def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
-        """Fits what is fitted to pictures and not trained; here there is nothing.
+        """Fits what is fitted to pictures and not trained: the enhancement layer.
 
         Args:
             pictures: float32[N S S 3], 0..255.
-            stage: `start` of a run, `run`, or `end` of a phase.
+            stage: `start` of a run, `run`, or `end` of a phase; only the first counts.
 
         Returns:
             Figures for the log.
         """
+        if stage == "start" and self.has_enhancement:
+            quality = np.linspace(*FITTED, len(pictures)).astype(np.int32)
+            errors = pictures - self._without_layer(pictures, quality)
+            matrix, std = fit_errors(errors, np.asarray(self.g_e.step[...])[quality])
+            self.g_e.klt[...] = jnp.asarray(matrix)
+            self.prior.enhancement.set_scale(std)
         return {}
+
+    def _without_layer(self, pictures: np.ndarray, quality: np.ndarray) -> np.ndarray:
+        """Pictures as they are decoded without an enhancement layer."""
+        graph, state = nnx.split(self)
+
+        @jax.jit
+        def decode(state, x, quality):
+            model = nnx.merge(graph, state)
+            latents = model.analysis(x, quality)
+            _, decoded = rate(model.prior, latents, quality, None)
+            return model.synthesis(decoded, quality)
+
+        found = [
+            decode(state, pictures[at : at + PART], quality[at : at + PART])
+            for at in range(0, len(pictures), PART)
+        ]
+        return np.clip(np.round(np.concatenate(found)), 0.0, 255.0)
 
     def synthesis(
         self,

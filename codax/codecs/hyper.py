@@ -30,6 +30,7 @@ from codax.entropy.training import ResidualSource, Source, StaticSource
 from codax.entropy.units import HEAD_LIMIT, UNIT
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
+from codax.transforms.rates import FineRates
 
 __all__ = ["HYPER_STEPS", "STEP_HALO", "HyperConfig", "HyperPrior", "around", "head"]
 
@@ -153,6 +154,7 @@ def around(
     rngs: nnx.Rngs,
     residual: int = 0,
     octaves: tuple[int, ...] = (),
+    enhancement: FineRates | None = None,
 ) -> Autoencoder:
     """The transforms of the house around a prior with side information."""
     return Autoencoder(
@@ -162,4 +164,5 @@ def around(
         hyper=(config.hyper, config.side),
         residual=residual,
         octaves=octaves,
+        enhancement=enhancement,
     )

@@ -336,6 +336,7 @@ class Lossless(nnx.Module):
 
     analysis_halo = synthesis_halo = 0
     adapts = False
+    counts = False
     rates = RateRange(low=1.0, high=2.0)
     """Any will do: there is no distortion to weigh."""
 

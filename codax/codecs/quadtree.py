@@ -14,7 +14,8 @@ another quarter:
 
 so that each later symbol sees its own position's other channels and all neighbours.
 Coding order: z by static tables; features = h_s(z); then y in the four steps. One trunk
-is shared by the steps, each has its own small adaptor.
+is shared by the steps, each has its own small adaptor. Behind them there may be an
+enhancement layer, see `codax/codecs/enhancement.py`.
 
 Source: Li, Li and Lu 2023 (DCVC-DC, quadtree partition); Jia et al. 2025/26 (DCVC-RT,
 DCVC-UF: one trunk, adaptors). Here the whole prior is exact integer arithmetic.
@@ -24,17 +25,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
+from codax.codecs.enhancement import EnhancementPrior, enhancement_steps
 from codax.codecs.hyper import HYPER_STEPS, STEP_HALO, HyperConfig, HyperPrior, around
 from codax.coding.masks import Mask
 from codax.coding.order import Step
 from codax.entropy.exact import ExactDense
 from codax.entropy.networks import ExactTrunk, PhaseDense
 from codax.entropy.units import HEAD_LIMIT
+from codax.transforms.rates import FineRates
 
 __all__ = ["QuadtreeConfig", "QuadtreePrior", "quadtree", "quarter_mask"]
 
@@ -48,6 +52,16 @@ class QuadtreeConfig(HyperConfig):
 
     blocks: int = 2
     """Blocks of the trunk."""
+    enhancement: int = 0
+    """Channels of the enhancement layer's networks; 0 for no such layer."""
+    finest: float = 3.1
+    """The layer's step at quality 100, in pixel levels; from 90 on only it falls."""
+
+    @property
+    def fine_rates(self) -> FineRates:
+        """What the qualities stand for in the enhancement layer."""
+        rates = self.transforms.rates
+        return FineRates(low=rates.low, high=rates.high, finest=self.finest)
 
 
 def quarter_mask(step: int, latents: int) -> Mask:
@@ -72,7 +86,7 @@ def _network(step: int):
 
 
 @cache
-def _steps(latents: int) -> tuple[Step, ...]:
+def _steps(latents: int, enhanced: bool) -> tuple[Step, ...]:
     """The coding order of so many latents."""
     return (
         *HYPER_STEPS,
@@ -87,6 +101,7 @@ def _steps(latents: int) -> tuple[Step, ...]:
             )
             for k in range(4)
         ),
+        *(enhancement_steps() if enhanced else ()),
     )
 
 
@@ -96,7 +111,7 @@ class QuadtreePrior(HyperPrior):
     @property
     def steps(self) -> tuple[Step, ...]:  # type: ignore[override]
         """The coding order."""
-        return _steps(self.latents)
+        return _steps(self.latents, self.enhanced)
 
     def __init__(self, config: QuadtreeConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `set_scale` sets what depends on the data."""
@@ -113,9 +128,33 @@ class QuadtreePrior(HyperPrior):
             setattr(self, f"mean{k}", head(shift=4))
             setattr(self, f"scale{k}", head(shift=8))
         self.trunk = ExactTrunk(config.blocks, f, config.hidden, rngs=rngs)
+        own = config.enhancement
+        self.enhanced = own > 0
+        if self.enhanced:
+            self.enhancement = EnhancementPrior(m, f, own, config.fine_rates, rngs=rngs)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """By target of a coding step, how its latents are coded."""
+        own = self.enhancement.sources(self.shape) if self.enhanced else {}
+        return super().sources | own
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of each array of the state."""
+        own = self.enhancement.sizes() if self.enhanced else {}
+        return super().channels | own
+
+    @property
+    def strides(self) -> dict[str, float]:
+        """Cells of each array of the state per cell of 1/16."""
+        own = self.enhancement.sizes() if self.enhanced else {}
+        return super().strides | dict.fromkeys(own, 1.0)
 
     def output_channels(self, step: Step) -> tuple[int, ...]:
         """Channels of the arrays that a step's network gives."""
+        if step.stage:
+            return self.enhancement.output_channels(step)
         if not step.coded:
             return (self.feature_channels,)
         return (self.latents // 4,) * 2
@@ -142,4 +181,6 @@ class QuadtreePrior(HyperPrior):
 
 def quadtree(config: QuadtreeConfig, *, rngs: nnx.Rngs) -> Autoencoder:
     """Makes the codec's networks."""
-    return around(config, QuadtreePrior(config, rngs=rngs), rngs=rngs)
+    prior = QuadtreePrior(config, rngs=rngs)
+    enhancement = config.fine_rates if config.enhancement else None
+    return around(config, prior, rngs=rngs, enhancement=enhancement)

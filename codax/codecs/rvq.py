@@ -226,6 +226,7 @@ class RvqNetworks(Autoencoder):
     """
 
     adapts = True
+    counts = True
 
     def __init__(self, config: RvqConfig, *, rngs: nnx.Rngs):
         """Makes the networks; `adapt` starts the codes."""

@@ -23,8 +23,9 @@ def encode(
     tables: Mapping[str, TableSet],
     sinks: Sequence[SymbolSink],
     trellis: Trellis | None = None,
-) -> dict[str, np.ndarray]:
-    """Codes latents.
+    known: State | None = None,
+) -> State:
+    """Codes latents of one stage.
 
     Args:
         order: the codec's.
@@ -35,9 +36,10 @@ def encode(
         sinks: a sink for each layer that is coded; takes the symbols of its steps in
             turn.
         trellis: quantise residuals dependently, with this.
+        known: what coding stage 0 returned, to code stage 1; None for stage 0.
 
     Returns:
-        By target, what a decoder will have.
+        By name what a decoder will have, also the arrays that are derived.
     """
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
@@ -55,7 +57,9 @@ def encode(
         return source.kept(symbols, heads)
 
     shapes = {name: value.shape for name, value in latents.items()}
-    return _walk(order, run, shapes, extents, code, len(sinks))
+    steps = [step for step in order.steps if step.stage == (known is not None)]
+    start = _zeros(shapes) | (known or {})
+    return _walk(steps, run, start, extents, code, len(sinks))
 
 
 def decode(
@@ -99,7 +103,8 @@ def decode(
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
         return source.kept(symbols, heads)
 
-    return _walk(order, run, shapes, extents, code, len(streams))
+    found = _walk(order.steps, run, _zeros(shapes), extents, code, len(streams))
+    return {name: found[name] for name in shapes}
 
 
 def _by_channel(
@@ -111,32 +116,38 @@ def _by_channel(
     return mean, scales
 
 
+def _zeros(shapes: Mapping[str, tuple[int, ...]]) -> State:
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
 def _walk(
-    order: Walked,
+    steps: Sequence[Step],
     run: Run,
-    shapes: Mapping[str, tuple[int, ...]],
+    start: State,
     extents: Mapping[str, tuple[int, int]],
     code: Callable[[Step, list[np.ndarray], Any, tuple[int, ...]], np.ndarray],
     layers: int,
-) -> dict[str, np.ndarray]:
-    """Walks the order; `code` codes the picture's own part of each step, of a shape."""
-    state: State = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    for step in order.steps:
+) -> State:
+    """Walks steps; `code` codes the picture's own part of each, of a shape."""
+    state = dict(start)
+    for step in steps:
         if step.layer >= layers:
             break
         if not step.applies(state):
+            continue
+        rows, columns = extents.get(step.target, (0, 0))
+        where = step.positions(state, rows, columns) if step.coded else None
+        if where is not None and not where.any():
             continue
         heads = run(step, state) if step.network is not None else ()
         if not step.coded:
             (state[step.target],) = heads
             continue
-        rows, columns = extents[step.target]
         own: Any = np.s_[0, :rows, :columns]
-        where = step.positions(state, rows, columns)
         if where is not None:
             own = (0, *np.nonzero(where))
         values = np.zeros_like(step.take(state[step.target]))
         own_heads = [head[own] for head in heads]
         values[own] = code(step, own_heads, own, values[own].shape)
         state[step.target] = step.put(state[step.target], values)
-    return {name: state[name] for name in shapes}
+    return state

@@ -75,6 +75,8 @@ class Step:
             own grids and as int32: what it does, by name
             (`codax.coding.reversible.WHOLE`). NumPy evaluates it; in training its
             network does the same.
+        stage: 0, or 1 for what is coded of the error that stage 0 leaves, see
+            `codax.coding.enhancement`: an encoder knows it later.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Step:
     halo: int = 0
     layer: int = 0
     whole: str = ""
+    stage: int = 0
 
     @property
     def function(self) -> Network:
@@ -192,6 +195,12 @@ class Order:
             strides=dict(prior.strides),
         )
 
+    @property
+    def analysed(self) -> tuple[str, ...]:
+        """The coded arrays that an analysis gives: those of stage 0."""
+        late = {step.target for step in self.steps if step.stage}
+        return tuple(name for name in self.sources if name not in late)
+
     def shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """Of the arrays that are coded, the padded shapes (1, h, w, C) of a picture."""
         return {
@@ -278,6 +287,7 @@ def _describe_step(step: Step) -> dict[str, Any]:
         "halo": step.halo,
         "layer": step.layer,
         "whole": step.whole,
+        "stage": step.stage,
     }
     usual = {
         "mask": None,
@@ -285,6 +295,7 @@ def _describe_step(step: Step) -> dict[str, Any]:
         "halo": 0,
         "layer": 0,
         "whole": "",
+        "stage": 0,
         "coded": True,
     }
     return {n: v for n, v in described.items() if n not in usual or v != usual[n]}

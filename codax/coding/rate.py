@@ -44,6 +44,8 @@ def rate(
     extent: jax.Array | None = None,
     temperature: jax.Array | None = None,
     trellis: Trellis | None = None,
+    known: State | None = None,
+    maps: bool = False,
 ) -> tuple[dict[str, jax.Array], State]:
     """Differentiable bits of latents, and the latents as decoded.
 
@@ -63,15 +65,23 @@ def rate(
             `codax.entropy.quantisers.drawn`, instead of rounded beside noise.
         trellis: without a key, residuals are quantised dependently from its quality on,
             as files are.
+        known: the decoded latents of stage 0, if these are of stage 1.
+        maps: give bits by position.
 
     Returns:
-        Bits by step, each float32[N]; the decoded latents in steps.
+        Bits by step, each float32[N], or [N h w] of maps; the decoded latents in steps.
     """
     state = {name: jnp.zeros_like(value) for name, value in latents.items()}
     sources = prior.sources
+    stage = 0
+    if known is not None:
+        stage = 1
+        state |= {name: value * sources[name].unit for name, value in known.items()}
     bits = {}
     for number, step in enumerate(prior.steps):
-        if not step.applies(state):
+        # What was derived in stage 0 is derived again; a compiler does it once.
+        of_stage = step.stage == stage if step.coded else step.stage <= stage
+        if not of_stage or not step.applies(state):
             continue
         heads: tuple[jax.Array, ...] = ()
         if step.network is not None:
@@ -109,7 +119,7 @@ def rate(
         if step.layer:
             used = step.layer < layers_at(quality, layer_count(prior))
             cost = jnp.where(used[:, None, None, None], cost, 0.0)
-        bits[step.name] = cost.sum((1, 2, 3))
+        bits[step.name] = cost.sum(-1 if maps else (1, 2, 3))
         state[step.target] = step.put(state[step.target], kept)
     return bits, {name: state[name] / sources[name].unit for name in latents}
 

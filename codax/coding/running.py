@@ -146,7 +146,9 @@ class Networks:
             lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
         )
         shapes = self.order.shapes(*rgb.shape[:2])
-        outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        outputs = {
+            name: np.zeros(shapes[name], np.float32) for name in self.order.analysed
+        }
 
         def network(window, extent):
             found = call(window, q, extent)

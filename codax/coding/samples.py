@@ -5,13 +5,15 @@ What evaluates networks is a *runtime*, such as `codax.coding.running.Networks`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from codax.coding import interpreters
+from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
 from codax.coding.order import (
+    CELL,
     Order,
     Run,
     State,
@@ -33,6 +35,9 @@ __all__ = ["Runtime", "SampleCoder"]
 # Of what `telling` says: where the analysis ends, refinement, and symbols of a decoder.
 # By the clock of 2048x1360 with quadtree-tiny.
 _ANALYSED, _REFINED, _DECODED = 0.65, 0.95, 0.35
+# Where the latents are coded, their picture is synthesised, and flags are decided, of
+# an encoder with an enhancement layer.
+_CODED, _ENHANCED, _TRIED = 0.97, 0.98, 0.99
 
 
 class Runtime(Protocol):
@@ -70,6 +75,7 @@ class SampleCoder:
         layers: after how many layers its streams can be cut; 1 if they cannot.
         refines: whether its latents can be refined by gradient descent.
         trellis: how residuals are quantised dependently; None without tables for it.
+        enhancement: the transform of the enhancement layer; None without one.
         order: the coding order.
         runtime: what evaluates the networks.
     """
@@ -100,9 +106,12 @@ class SampleCoder:
         self.lossless: bool = bool(card.get("lossless", False))
         self.order, self.runtime = order, runtime
         self.layers = layer_count(order)
-        self.refines = all(source.refines for source in order.sources.values())
+        self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
-        self._sets = {name: s.load(packed) for name, s in order.sources.items()}
+        self.enhancement = Enhancement.load(packed)
+        # Sources that share stored tables share what is made of them.
+        by_name = {s.tables: s.load(packed) for s in order.sources.values()}
+        self._sets = {name: by_name[s.tables] for name, s in order.sources.items()}
 
     def wrote(self, file: Container) -> bool:
         """Whether a file is of this family and these weights."""
@@ -168,20 +177,8 @@ class SampleCoder:
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
         _, state = self.feed(rgb, quality, meters, trellis=trellis)
         extents = self.order.extents(*rgb.shape[:2])
-        steps = [step for step in self.order.steps if step.coded]
-        found = {}
         every = [bits for meter in meters for bits in meter.bits]
-        # Further steps are of layers that the quality does not have, or of the chroma
-        # of a lossless codec's grey picture.
-        for step, bits in zip(steps, every, strict=False):
-            sides = extents[step.target]
-            where = step.positions(state, *sides)
-            own = np.ones(sides, bool) if where is None else where
-            found[step.name] = np.zeros(own.shape)
-            # Rounds are rows of one channel each; other steps list by position.
-            sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
-            found[step.name][own] = sums
-        return found
+        return _maps(self.order.steps, every, state, extents)
 
     def feed(
         self,
@@ -217,18 +214,51 @@ class SampleCoder:
             with part(0.0, _REFINED if refine else _ANALYSED):
                 latents = self._latents(rgb, quality, refine)
         begun = 0.0 if self.lossless else _REFINED if refine else _ANALYSED
+        extents, tables = self.order.extents(height, width), self.tables(quality)
         run = self.runtime.steps(height, width, quality, shifts=shifts)
-        kept = interpreters.encode(
-            self.order,
-            self._telling(run, begun, 1.0),
-            latents,
-            self.order.extents(height, width),
-            self.tables(quality),
-            sinks,
-            used,
-        )
+
+        def code(latents, sinks, begin, end, known=None):
+            stage = known is not None
+            steps = [step for step in self.order.steps if step.stage == stage]
+            told = _telling(run, steps, begin, end)
+            return interpreters.encode(
+                self.order, told, latents, extents, tables, sinks, used, known
+            )
+
+        layered = self.enhancement is not None
+        kept = code(latents, sinks, begun, _CODED if layered else 1.0)
+        if self.enhancement is not None:
+            known = _own(kept, extents)
+            with part(_CODED, _ENHANCED):
+                base = self.runtime.synthesise(known, height, width, quality)
+            error = self.enhancement.analyse(rgb, base, quality)
+            flags = self._worth(error, code, kept, extents)
+            late = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
+            kept = code(late, sinks, _TRIED, 1.0, kept)
         tell(1.0)
         return prefix, kept
+
+    def _worth(
+        self,
+        error: np.ndarray,
+        code: Callable[..., State],
+        known: State,
+        extents: Mapping[str, tuple[int, int]],
+    ) -> np.ndarray:
+        """The cells whose errors are worth their bits, float32[1 h w 1] of 0 and 1."""
+        flags = Enhancement.candidates(error)
+        if not flags.any():
+            return flags
+        meter = CostMeter()
+        height, width = (CELL * side for side in error.shape[1:3])
+        latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
+        state = code(latents, [meter], _ENHANCED, _TRIED, known)
+        late = [step for step in self.order.steps if step.stage]
+        bits = _maps(late, meter.bits, state, extents)
+        silent = -np.log2(1.0 - 2.0 ** -np.maximum(bits[FLAGS], 1e-3))
+        price = sum(bits.values()) - silent
+        kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
+        return flags * pays(error, kept, price[None])[..., None]
 
     def _latents(
         self, rgb: np.ndarray, quality: int, refine: int
@@ -243,18 +273,6 @@ class SampleCoder:
 
         with part(_ANALYSED / 10, 1.0):
             return refined(self.runtime, rgb, latents, quality, refine)
-
-    def _telling(self, run: Run, low: float, high: float) -> Run:
-        """What evaluates the networks, each the same part of `low` to `high`."""
-        names = [step.name for step in self.order.steps if step.network is not None]
-        share = (high - low) / max(len(names), 1)
-
-        def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
-            begin = low + share * names.index(step.name)
-            with part(begin, begin + share):
-                return run(step, state)
-
-        return told
 
     def decompress(
         self,
@@ -288,8 +306,12 @@ class SampleCoder:
             latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
             return prefix.samples(latents, height, width)
+        told = _told(quality, used)
         with part(_DECODED, 1.0):
-            return self.runtime.synthesise(latents, height, width, _told(quality, used))
+            picture = self.runtime.synthesise(latents, height, width, told)
+        if self.enhancement is None:
+            return picture
+        return self.enhancement.synthesise(picture, latents, told)
 
     def decode_latents(
         self,
@@ -355,17 +377,14 @@ class SampleCoder:
         run = self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle)
         found = interpreters.decode(
             order,
-            self._telling(run, 0.0, 1.0),
+            _telling(run, order.steps, 0.0, 1.0),
             shapes,
             extents,
             self.tables(told),
             streams,
             trellis,
         )
-        latents = {
-            name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
-            for name, value in found.items()
-        }
+        latents = _own(found, extents)
         return prefix.whole(latents) if prefix else latents, prefix
 
     def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
@@ -391,3 +410,58 @@ class SampleCoder:
 def _told(quality: int, trellis: Trellis | None) -> int:
     """The quality that networks are told, in half steps."""
     return quality if trellis is None else trellis.told(quality)
+
+
+def _own(found: State, extents: Mapping[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """Coded arrays on the picture's own grids, int32[h w C]."""
+    return {
+        name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
+        for name, value in found.items()
+        if name in extents
+    }
+
+
+def _maps(
+    steps: Sequence[Step],
+    every: Sequence[np.ndarray],
+    state: State,
+    extents: Mapping[str, tuple[int, int]],
+) -> dict[str, np.ndarray]:
+    """What coded steps cost by position, by step float64[rows columns].
+
+    Args:
+        steps: those of a coding order.
+        every: bits of the symbols of each step that coded any, in turn.
+        state: what was coded.
+        extents: by target, the rows and columns that are coded.
+    """
+    found = {}
+    left = iter(every)
+    for step in steps:
+        # Layers that the quality does not have, the chroma of a grey picture.
+        if not step.coded or not step.applies(state):
+            continue
+        sides = extents[step.target]
+        where = step.positions(state, *sides)
+        own = np.ones(sides, bool) if where is None else where
+        bits = next(left, None) if own.any() else np.zeros(0)
+        if bits is None:
+            break
+        found[step.name] = np.zeros(own.shape)
+        # Rounds are rows of one channel each; other steps list by position.
+        sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
+        found[step.name][own] = sums
+    return found
+
+
+def _telling(run: Run, steps: Sequence[Step], low: float, high: float) -> Run:
+    """What evaluates the networks of steps, each the same part of `low` to `high`."""
+    names = [step.name for step in steps if step.network is not None]
+    share = (high - low) / max(len(names), 1)
+
+    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        begin = low + share * names.index(step.name)
+        with part(begin, begin + share):
+            return run(step, state)
+
+    return told

@@ -41,7 +41,13 @@ from codax.entropy.units import (
     WEIGHT_LIMIT,
 )
 from codax.errors import ModelError
-from codax.transforms.layers import Growth, depthwise3x3, grid_mask, pointwise
+from codax.transforms.layers import (
+    Growth,
+    depthwise3x3,
+    grid_mask,
+    normal,
+    pointwise,
+)
 
 __all__ = [
     "ExactDense",
@@ -175,7 +181,7 @@ class ExactDense(nnx.Module):
             kept_in: inputs at the end that do not grow, such as latents.
         """
         scale = gain * np.sqrt((2.0 if relu else 1.0) / inputs)
-        kernel = jax.random.normal(rngs.params(), (inputs, outputs)) * scale
+        kernel = normal(rngs.params(), (inputs, outputs), scale)
         growth = Growth(parts_out=parts_out, kept_in=kept_in)
         self.kernel = nnx.Param(kernel, stored="kernel", growth=growth)
         self.bias = nnx.Param(
@@ -204,7 +210,7 @@ class ExactDepthwise(nnx.Module):
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, limit: int = SIGNED):
         """Makes the layer as the identity plus a little noise."""
-        kernel = 0.1 * jax.random.normal(rngs.params(), (3, 3, channels))
+        kernel = normal(rngs.params(), (3, 3, channels), 0.1)
         self.kernel = nnx.Param(kernel.at[1, 1].add(1.0), stored="kernel")
         self.bias = nnx.Param(jnp.zeros((channels,)), stored="bias")
         self.limit = limit

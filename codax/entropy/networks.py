@@ -18,7 +18,13 @@ from codax.entropy.exact import (
 )
 from codax.entropy.tables import ANCHORS
 from codax.entropy.units import SIGNED, UNIT
-from codax.transforms.layers import Growth, depth_to_space, grid_mask, pointwise
+from codax.transforms.layers import (
+    Growth,
+    depth_to_space,
+    grid_mask,
+    normal,
+    pointwise,
+)
 
 __all__ = ["ExactBlock", "ExactTrunk", "HyperSynthesis", "PhaseDense", "coarser"]
 
@@ -81,8 +87,8 @@ class PhaseDense(nnx.Module):
         gain: float = 0.1,
     ):
         """Makes the layer; outputs lie in +-limit."""
-        kernel = jax.random.normal(rngs.params(), (4, inputs, outputs))
-        kernel = kernel * gain / inputs**0.5
+        scale = gain / inputs**0.5
+        kernel = normal(rngs.params(), (4, inputs, outputs), scale)
         self.kernel = nnx.Param(kernel, stored="kernel", growth=Growth())
         self.bias = nnx.Param(jnp.zeros((4, outputs)), stored="bias")
         self.shift, self.limit = shift, limit
@@ -119,9 +125,9 @@ class HyperSynthesis(nnx.Module):
         self.block1 = ExactBlock(middle, middle, rngs=rngs)
         self.up2 = ExactDense(middle, 4 * features, rngs=rngs, relu=False, parts_out=4)
         self.block2 = ExactBlock(features, features, rngs=rngs)
-        noise = 0.3 * jax.random.normal(rngs.params(), (ANCHORS, features))
+        noise = normal(rngs.params(), (ANCHORS, features), 0.3)
         slope = jnp.linspace(-1, 1, ANCHORS)[:, None]
-        direction = jax.random.normal(rngs.params(), (1, features))
+        direction = normal(rngs.params(), (1, features))
         self.quality = nnx.Param(slope * direction + noise * 0.3, stored="unit")
 
     def __call__(self, z, quality, extent=None, *, exact: bool = True):

@@ -33,7 +33,7 @@ from flax import nnx
 from codax.entropy.clusters import k_means
 from codax.entropy.exact import inward_clip, straight_through_round
 from codax.errors import ConfigError
-from codax.transforms.layers import Fixed, pointwise
+from codax.transforms.layers import Fixed, normal, pointwise
 
 __all__ = [
     "FiniteScalar",
@@ -186,7 +186,7 @@ class VectorQuantiser(nnx.Module):
         self, codes: int, dimension: int, *, rngs: nnx.Rngs, normalised: bool = False
     ):
         """Makes codes at random; see `start`."""
-        self.codes = nnx.Param(jax.random.normal(rngs.params(), (codes, dimension)))
+        self.codes = nnx.Param(normal(rngs.params(), (codes, dimension)))
         self.normalised = normalised
 
     @property

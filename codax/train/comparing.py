@@ -95,7 +95,7 @@ def keep_the_better(
     start, tuned = load_state(run / START), load_state(weights)
     compare = _Comparison(config, distortion)
     # Between codes and tables that were counted for others there is no middle.
-    share = 1.0 if compare.model.adapts else MIDDLE
+    share = 1.0 if compare.model.counts else MIDDLE
     kept = _blend(start, tuned, share)
     saved = compare.saved(compare.measure(start, tiles), compare.measure(kept, tiles))
     if not saved > 0:

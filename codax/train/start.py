@@ -17,21 +17,27 @@ from codax.zoo.weights import read_checkpoint
 
 __all__ = ["sample_crops", "start_networks"]
 
+PART = 512
+"""Crops that are cut at once."""
+
 
 def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
     """Random parts of the pictures of a set, float32[count side side 3], 0..255."""
     random = np.random.default_rng(seed)
     area = resident.heights.astype(np.float64) * resident.widths
-    pictures = random.choice(len(area), count, p=area / area.sum())
+    own = random.choice(len(area), count, p=area / area.sum())
+    height, width = resident.heights[own], resident.widths[own]
+    places = []
+    for size in (height, width):
+        begin = random.integers(0, np.maximum(size - side, 0) + 1)
+        place = begin[:, None] + np.arange(side)
+        places.append(np.minimum(place, size[:, None] - 1))
+    rows, columns = places
+    lines = resident.offsets[own, None] + rows.astype(np.int64) * width[:, None]
     out = np.empty((count, side, side, 3), np.float32)
-    place = np.arange(side)
-    for i, p in enumerate(pictures):
-        h, w, start = resident.heights[p], resident.widths[p], resident.offsets[p]
-        room = [max(h - side, 0) + 1, max(w - side, 0) + 1]
-        top, left = random.integers(0, room)
-        rows = np.minimum(top + place, h - 1)
-        columns = np.minimum(left + place, w - 1)
-        out[i] = resident.flat[start + rows[:, None] * w + columns]
+    for i in range(0, count, PART):  # of which the memory is of no account
+        part = slice(i, i + PART)
+        out[part] = resident.flat[lines[part, :, None] + columns[part, None, :]]
     return out
 
 

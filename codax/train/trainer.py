@@ -213,6 +213,7 @@ class Trainer:
         return self._changed(params, fixed, lambda m: keep_in_bounds(m.prior))[0]
 
     def _loss(self, params, fixed, x, quality, key, weights, hard):
+        params = self._held(params, hard)
         # At the end networks see the arithmetic that files will see.
         mixed = self.config.bfloat16 and not hard
         with jax.default_matmul_precision("bfloat16" if mixed else "highest"):
@@ -225,6 +226,18 @@ class Trainer:
                 exact=self.config.exact,
             )
         return jnp.mean(losses * weights), (losses, parts)
+
+    def _frozen(self, hard: bool) -> tuple[str, ...]:
+        """Networks that stay as they are."""
+        return self.config.freeze + (ENCODER if hard else ())
+
+    def _held(self, params: Any, hard: bool) -> Any:
+        """The weights, those of frozen networks as constants: no gradients for them."""
+        frozen = self._frozen(hard)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, w: jax.lax.stop_gradient(w) if _is_under(path, frozen) else w,
+            params,
+        )
 
     def _gradients(self, params, fixed, x, quality, key, weights, hard):
         """Gradients of a step's crops, and losses and parts of each crop."""
@@ -273,7 +286,7 @@ class Trainer:
     ) -> tuple[State, Any]:
         """One update. Randomness is keyed by seed and step alone."""
         config = self.config
-        frozen = config.freeze + (ENCODER if hard else ())
+        frozen = self._frozen(hard)
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
         crop_key, quality_key, noise_key = jax.random.split(key, 3)
         x = self._crops(data, drawn, crop_key, batch, size)
@@ -296,11 +309,6 @@ class Trainer:
             weights,
             hard,
         )
-        if frozen:
-            grads = jax.tree_util.tree_map_with_path(
-                lambda path, g: jnp.zeros_like(g) if _is_under(path, frozen) else g,
-                grads,
-            )
         norm = _norm(grads)
         good = jnp.isfinite(norm)
         before = (state["params"], state["ema"], state["opt"])

@@ -24,6 +24,7 @@ __all__ = [
     "depthwise3x3",
     "grid_mask",
     "hard_wsilu",
+    "normal",
     "pointwise",
     "space_to_depth",
 ]
@@ -53,6 +54,25 @@ class Growth:
     parts_in: int = 1
     parts_out: int = 1
     kept_in: int = 0
+
+
+def normal(key: jax.Array, shape: tuple[int, ...], scale: float = 1.0) -> jax.Array:
+    """Normals to start weights from, drawn by NumPy.
+
+    JAX's own are compiled anew for every shape, ten seconds for a codec.
+
+    Args:
+        key: such as `rngs.params()`.
+        shape: of the array.
+        scale: their standard deviation.
+
+    Returns:
+        float32; zeros where only shapes are asked for, as under `jax.eval_shape`.
+    """
+    if isinstance(key, jax.core.Tracer):
+        return jnp.zeros(shape)
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    return jnp.asarray(random.standard_normal(shape, np.float32) * np.float32(scale))
 
 
 def space_to_depth(x: jax.Array, size: int) -> jax.Array:
@@ -122,8 +142,9 @@ def _mixed_forward(rows, kernel, rounded):
 def _mixed_backward(rounded, saved, g):
     rows, kernel = saved
     # XLA's CPU has no fast product of bfloat16 with a transposed left side: there the
-    # preset, unlike rounded arrays, stays in float32.
-    by_kernel = jnp.dot(rows.T, g, precision="BF16_BF16_F32")
+    # preset, unlike rounded arrays, stays in float32. A single column it does not know.
+    precision = "BF16_BF16_F32" if g.shape[-1] > 1 else "highest"
+    by_kernel = jnp.dot(rows.T, g, precision=precision)
     return _bfloat16_dot(g, kernel, 1), by_kernel
 
 
@@ -224,7 +245,7 @@ class Dense(nnx.Module):
             parts_out: the same of the outputs.
         """
         scale = gain / np.sqrt(inputs)
-        kernel = jax.random.normal(rngs.params(), (inputs, outputs)) * scale
+        kernel = normal(rngs.params(), (inputs, outputs), scale)
         growth = Growth(parts_in=parts_in, parts_out=parts_out)
         self.kernel = nnx.Param(kernel, growth=growth)
         self.bias = nnx.Param(
@@ -241,7 +262,7 @@ class Depthwise(nnx.Module):
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs):
         """Makes the layer as the identity plus noise."""
-        kernel = 0.15 * jax.random.normal(rngs.params(), (3, 3, channels))
+        kernel = normal(rngs.params(), (3, 3, channels), 0.15)
         self.kernel = nnx.Param(kernel.at[1, 1].add(1.0))
         self.bias = nnx.Param(jnp.zeros((channels,)))
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from codax.errors import ConfigError
 
-__all__ = ["MIDDLE_QUALITY", "RateRange"]
+__all__ = ["MIDDLE_QUALITY", "FineRates", "RateRange"]
 
 MIDDLE_QUALITY = 100
 """Half steps; where latents have the scales that priors and networks start from."""
+BEND, MAX_QUALITY = 180.0, 200.0
+"""Half steps, from which on `FineRates` gets finer, and where it ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +59,30 @@ class RateRange:
     def relative_gain(self, quality: Any) -> Any:
         """The gain in units of that at the middle quality; the argument is the same."""
         return self.gain(quality) / self.gain(float(MIDDLE_QUALITY))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineRates(RateRange):
+    """The same up to quality 90; from there on steps fall to a given one.
+
+    Attributes:
+        finest: the step at quality 100, in pixel levels.
+    """
+
+    finest: float
+
+    def __post_init__(self) -> None:
+        """Checks the end."""
+        super().__post_init__()
+        if not 0 < self.finest <= 1.0 / super().gain(BEND):
+            raise ConfigError(
+                f"finest: got {self.finest:g}, expected above 0 and at most "
+                f"{1.0 / super().gain(BEND):.3g}, the step at quality {BEND / 2:g}"
+            )
+
+    def gain(self, quality: Any) -> Any:
+        """One over the step; the argument is as for `RateRange`."""
+        above = (quality - BEND) * (quality > BEND)
+        start = super().gain(BEND)
+        ratio = 1.0 / (self.finest * start)
+        return super().gain(quality - above) * ratio ** (above / (MAX_QUALITY - BEND))
