@@ -213,6 +213,11 @@ class Wait:
             self._text, self._share = text, 0.0
             self._start = time.monotonic()
 
+    def goes_on(self, text: str, share: float) -> None:
+        """Says what of the same wait is at hand, and what is done, 0 to 1."""
+        with self._screen:
+            self._text, self._share = text, share
+
     def progress(self, share: float) -> None:
         """Takes what of it is done, 0 to 1."""
         self._share = share
