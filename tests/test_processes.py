@@ -12,6 +12,7 @@ import pytest
 from small_codecs import packed_codec, synthetic
 
 from codax.cli.runtime import cache_folder
+from codax.files.container import Container, write
 from codax.zoo.weights import write_checkpoint
 
 TESTS = Path(__file__).parent
@@ -196,6 +197,40 @@ def test_a_full_disk_is_one_line(tmp_path):
             [sys.executable, "-m", "codax", "info", "absent.codax"], stderr=full
         )
         assert quiet.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("models >&-", 1, "codax: Bad file descriptor\n"),
+        ("info x.codax >&-", 1, "Bad file descriptor\n"),
+        ("decode - -o x.png <&-", 1, "codax: stdin: Bad file descriptor\n"),
+        ("decode absent.codax <&- >&-", 1, "absent.codax: No such file or directory\n"),
+        ("models 2>&-", 0, ""),
+        ("decode absent.codax 2>&-", 1, ""),
+    ],
+)
+def test_streams_may_be_closed(words, status, said, tmp_path):
+    data = write(
+        Container(
+            codec_id=250,
+            weights_hash=b"fake01",
+            width=3,
+            height=2,
+            quality=150,
+            stream=b"abc",
+        )
+    )
+    (tmp_path / "x.codax").write_bytes(data)
+    done = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m codax {words}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stderr.endswith(said)
+    assert done.stderr.count("\n") <= 1
 
 
 @pytest.mark.parametrize("kind", ["a file", "full", "absent"])
