@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -9,17 +10,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from codax.cli.outputs import InputError, discard
 from codax.cli.plan import STREAM, Job, Plan
-from codax.cli.reporting import Reporter, StdoutError, Wait
+from codax.cli.reporting import Reporter, StdoutError
+from codax.coding.telling import Progress
 
 __all__ = ["run_jobs"]
 
 _GRACE = 1.0  # seconds that jobs in progress have after an interruption
 
-Work = Callable[[Job, Wait], tuple[int, int]]
-"""Does one job and reports its result: the bytes read, and those written."""
+Work = Callable[[Job, Progress | None], tuple[int, int]]
+"""Does one job, tells what of it is done, and reports its result: the bytes read, and
+those written."""
 
 
 @dataclass
@@ -33,6 +37,17 @@ class _Tally:
     read: int = 0
     written: int = 0
     start: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: tuple[int, int] | BaseException | None) -> None:
+        """Counts a job; raises what ends all of them."""
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if outcome is None:
+            self.failed += 1
+        else:
+            self.done += 1
+            self.read += outcome[0]
+            self.written += outcome[1]
 
     def say(self, report: Reporter) -> None:
         """Reports it in a line, if there was more than one job."""
@@ -98,9 +113,10 @@ def run_jobs(
             todo.put((number, job))
     left = todo.qsize()
     threads = min(threads, left)
-    ended: queue.SimpleQueue[tuple[int, int] | BaseException | None]
-    ended = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with report.waiting(f"{doing} {left} files") as wait:
+        # Of several jobs at a time there is no share, only how many are done.
+        progress = wait.progress if threads == 1 else None
 
         def crew() -> None:
             while True:
@@ -112,7 +128,7 @@ def run_jobs(
                     wait.begin(f"{doing} {number} of {len(plan.jobs)}: {job.source}")
                 # Whatever goes wrong, the main thread waits for an outcome.
                 try:
-                    ended.put(_outcome(job, work, wait, report))
+                    ended.put(_outcome(job, work, progress, report))
                 except BaseException as error:
                     ended.put(error)
 
@@ -121,15 +137,7 @@ def run_jobs(
             for member in members:
                 member.start()
             for count in range(1, left + 1):
-                outcome = ended.get()
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                if outcome is None:
-                    tally.failed += 1
-                else:
-                    tally.done += 1
-                    tally.read += outcome[0]
-                    tally.written += outcome[1]
+                tally.add(ended.get())
                 if threads > 1:
                     wait.begin(f"{doing} {left} files, {count} done")
         except BaseException as stop:
@@ -146,13 +154,13 @@ def run_jobs(
 
 
 def _outcome(
-    job: Job, work: Work, wait: Wait, report: Reporter
+    job: Job, work: Work, progress: Progress | None, report: Reporter
 ) -> tuple[int, int] | None:
     """Does a job: bytes read and written, None if it failed; raises what ends all."""
     try:
         if job.problem:
             raise InputError(job.problem)
-        return work(job, wait)
+        return work(job, progress)
     except (BrokenPipeError, StdoutError):
         raise
     # One damaged file, whatever it breaks, must not cost the others.
@@ -179,7 +187,7 @@ def _stop(
 
 def _leave(stop: BaseException) -> None:
     """Ends the process at once: threads that compile or compute cannot be ended."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     interrupted = isinstance(stop, KeyboardInterrupt)
     os._exit(128 + getattr(stop, "signal", 2) if interrupted else 1)

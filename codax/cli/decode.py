@@ -17,7 +17,8 @@ from codax.cli.common import (
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, last_as_output
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter
+from codax.coding.telling import Progress, listening
 from codax.files.container import MAX_PIXELS
 from codax.files.folders import PICTURES, ending
 
@@ -111,10 +112,9 @@ class _Decode:
         self._form = form
         self._shelf = CodecShelf(args.device)
 
-    def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
+    def __call__(self, job: Job, progress: Progress | None) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""
         from codax.cli.pictures import is_ours, picture_bytes, unkept
-        from codax.coding.telling import listening
         from codax.face.decoding import decode_file
         from codax.files import container
 
@@ -132,7 +132,7 @@ class _Decode:
             return codec.coder
 
         with pending(job, force=args.force, ours=is_ours) as out:
-            with listening(wait.progress):
+            with listening(progress):
                 image = decode_file(file, find, oracle=args.oracle)
             if lost := unkept(image, self._form):
                 self._report.note(f"{job.source}: not kept: {', '.join(lost)}")

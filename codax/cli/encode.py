@@ -17,8 +17,9 @@ from codax.cli.common import (
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, check_ending, last_as_output
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter
 from codax.coding.effort import DEFAULT_EFFORT, effort_of
+from codax.coding.telling import Progress, listening
 from codax.errors import ConfigError, ModelError
 from codax.files.folders import PICTURES
 
@@ -138,9 +139,8 @@ class _Encode:
         self._model = model
         self._shelf = CodecShelf(args.device)
 
-    def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
+    def __call__(self, job: Job, progress: Progress | None) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""
-        from codax.coding.telling import listening
         from codax.files import container, opening, pictures
 
         args = self._args
@@ -154,7 +154,7 @@ class _Encode:
                 self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
             codec = self._shelf.get(self._model, self._load)
             self._report.detail(f"{job.source}: encoding with {codec.name}")
-            with listening(wait.progress):
+            with listening(progress):
                 data = codec.encode(
                     picture,
                     quality=args.quality,

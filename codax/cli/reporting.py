@@ -136,6 +136,9 @@ class Reporter:
             BrokenPipeError: the reader went away.
             StdoutError: it cannot be written.
         """
+        with self._screen:
+            if self._wait and (wiped := self._wait.wiped()):
+                say("", before=wiped, end="")
         try:
             print(text, flush=True)
         except BrokenPipeError:
