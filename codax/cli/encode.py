@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from codax.cli.batch import run_jobs
@@ -24,6 +25,7 @@ from codax.errors import ConfigError, ModelError
 from codax.files.folders import PICTURES
 
 if TYPE_CHECKING:
+    from codax.cli.runtime import CodecShelf
     from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
@@ -117,11 +119,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{card.name} has no lossless path; leave --model out")
     load_codec_file(args)
     report = Reporter(args)
-    encode = _Encode(args, report, model=args.model or card.name)
+    encode = _Encode(args, model=args.model or card.name)
     return run_jobs(
         plan,
         encode,
-        threads=args.jobs,
+        args,
+        at_a_time=args.jobs,
         report=report,
         doing="encoding",
         skip_existing=args.skip_existing,
@@ -131,15 +134,18 @@ def run(args: argparse.Namespace) -> int:
 class _Encode:
     """Does one job after another with one codec."""
 
-    def __init__(self, args: argparse.Namespace, report: Reporter, *, model: str):
+    def __init__(self, args: argparse.Namespace, *, model: str):
+        self._args, self._model = args, model
+
+    @cached_property
+    def _shelf(self) -> CodecShelf:
         from codax.cli.runtime import CodecShelf
 
-        self._args = args
-        self._report = report
-        self._model = model
-        self._shelf = CodecShelf(args.device)
+        return CodecShelf(self._args.device)
 
-    def __call__(self, job: Job, progress: Progress | None) -> tuple[int, int]:
+    def __call__(
+        self, job: Job, report: Reporter, progress: Progress | None
+    ) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""
         from codax.files import container, opening, pictures
 
@@ -151,9 +157,9 @@ class _Encode:
             # With other --metadata the user has said what need not be.
             lost = picture.lost + (picture.lost_words if args.metadata == "all" else ())
             if lost:
-                self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
+                report.note(f"{job.source}: not kept: {', '.join(lost)}")
             codec = self._shelf.get(self._model, self._load)
-            self._report.detail(f"{job.source}: encoding with {codec.name}")
+            report.detail(f"{job.source}: encoding with {codec.name}")
             with listening(progress):
                 data = codec.encode(
                     picture,
@@ -178,7 +184,7 @@ class _Encode:
             line += "stored without loss"
         else:
             line += "lossless" if args.lossless else f"quality {file.quality / 2:g}"
-        self._report.result(
+        report.result(
             line,
             {
                 "input": job.source,

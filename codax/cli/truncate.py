@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--json and -o - would both write to stdout")
     report = Reporter(args)
 
-    def cut(job: Job, progress: Progress | None) -> tuple[int, int]:
+    def cut(job: Job, report: Reporter, progress: Progress | None) -> tuple[int, int]:
         from codax.files import container, layers
 
         data = read_source(job.source)
@@ -83,4 +83,4 @@ def run(args: argparse.Namespace) -> int:
         )
         return len(data), len(short)
 
-    return run_jobs(plan, cut, threads=1, report=report, doing="cutting")
+    return run_jobs(plan, cut, args, report=report, doing="cutting")
