@@ -176,13 +176,16 @@ def test_several_jobs_at_a_time_have_processes_of_their_own(tmp_path):
 def test_a_signal_ends_at_once_and_leaves_nothing(number, status, jobs, tmp_path):
     names = [f"{number}.png" for number in (1, 2, 3, 4)]
     words = ["encode", *names, "-o", "new/out", "-j", jobs, "--no-fallback"]
-    child = slow(words, tmp_path, (5, 20, 20, 5))
+    child = slow(words, tmp_path, (5, 20, 20, 5), start_new_session=True)
     while not (tmp_path / "begun").exists():
         assert child.poll() is None
         time.sleep(0.05)
     time.sleep(1.0)
     sent = time.monotonic()
-    child.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(child.pid, number)  # as a terminal does
+    else:
+        child.send_signal(number)
     _, said = child.communicate()
     assert time.monotonic() - sent < 5
     assert child.returncode == status, said

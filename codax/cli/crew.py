@@ -14,14 +14,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import Any
 
 from codax.cli.common import load_codec_file
-from codax.cli.outputs import InputError
+from codax.cli.outputs import InputError, discard
 from codax.cli.plan import Job
 from codax.cli.reporting import Reporter
-from codax.cli.stopping import terminated
 
 __all__ = ["Crew"]
 
@@ -111,17 +112,28 @@ class Crew:
             args=(theirs, self._do, self._args, number, self._size),
             daemon=True,
         )
-        process.start()
+        # Ctrl-C goes to all processes of a terminal; the parent decides what ends.
+        resource_tracker.ensure_running()  # It would take the mask off again.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self._members.append(_Member(process, ours, job))
-        ours.send(job)
+        self._members.append(_Member(process, ours))
+        self._give(self._members[-1], job)
 
     def _next(self, member: _Member, todo: list[Job]) -> None:
-        member.job = todo.pop() if todo else None
-        member.pipe.send(member.job)
+        self._give(member, todo.pop() if todo else None)
         if member.job is None:
             self._members.remove(member)
             member.process.join()
+
+    def _give(self, member: _Member, job: Job | None) -> None:
+        member.job = job
+        # If it is dead, its end of the pipe will say so.
+        with contextlib.suppress(OSError):
+            member.pipe.send(job)
 
     def _lost(self, member: _Member, todo: list[Job]) -> Outcome:
         """A process died, as by lack of memory: its job failed, another goes on."""
@@ -150,16 +162,24 @@ def _serve(
     pipe: Connection, do: Do, args: argparse.Namespace, number: int, size: int
 ) -> None:
     """What a process does: jobs until there are none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides what ends.
     if hasattr(os, "sched_setaffinity"):
         own = sorted(os.sched_getaffinity(0))[number % size :: size]
         if own:
             os.sched_setaffinity(0, own)
     # Else the first process would take the memory of a GPU for itself.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    unfinished: list[Job] = []
+
+    def end(sign: int, frame: FrameType | None) -> None:
+        # No exception, which JAX's own code may not let through.
+        for job in unfinished:
+            discard(job)
+        os._exit(128 + sign)
+
+    signal.signal(signal.SIGTERM, end)
     load_codec_file(args)
     report = _Relay(args, pipe)
-    # Asked to end, or the parent is gone.
-    with contextlib.suppress(KeyboardInterrupt, EOFError, OSError), terminated():
+    with contextlib.suppress(EOFError, OSError):  # The parent is gone.
         while (job := pipe.recv()) is not None:
+            unfinished[:] = [job]
             pipe.send(("done", do(job, report)))
