@@ -1,4 +1,4 @@
-"""codax: learned image codecs on JAX and Flax, with real files.
+"""codax: learned image codecs with real files.
 
 Importing this package loads neither JAX nor any weights: the public names below
 are fetched when they are first used (PEP 562).
@@ -16,6 +16,7 @@ from codax.errors import (
     ImageError,
     ModelError,
     UnsupportedError,
+    needs_extra,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Fetches a public name from its module when it is first asked for."""
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        with needs_extra(f"codax.{name}"):
+            return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'codax' has no attribute {name!r}")
 
 

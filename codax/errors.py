@@ -1,5 +1,10 @@
 """The exception family of codax: every message is one line that names the problem."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "CodaxError",
     "ConfigError",
@@ -7,7 +12,13 @@ __all__ = [
     "ImageError",
     "ModelError",
     "UnsupportedError",
+    "needs_extra",
 ]
+
+EXTRAS = {
+    "jax": ("jax", "jaxlib", "flax", "optax", "onnx"),
+}
+"""By the name of an extra of the package, what it brings."""
 
 
 class CodaxError(Exception):
@@ -32,3 +43,26 @@ class ImageError(CodaxError):
 
 class ConfigError(CodaxError):
     """A configuration field that is unknown or has a value out of range."""
+
+
+@contextmanager
+def needs_extra(what: str) -> Iterator[None]:
+    """Around imports that take packages of an extra.
+
+    Args:
+        what: needs them, for the message.
+
+    Raises:
+        UnsupportedError: one is missing; says how to install it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        for extra, packages in EXTRAS.items():
+            if missing in packages:
+                raise UnsupportedError(
+                    f"{what} needs {missing}, which is not installed; "
+                    f"`pip install 'codax[{extra}]'` brings it"
+                ) from error
+        raise

@@ -32,7 +32,7 @@ THIRD_PARTY = {
     "transforms": {"numpy", "jax", "flax"},
     "entropy": {"numpy", "jax", "flax", "constriction"},
     "files": {"numpy", "PIL"},
-    "coding": {"numpy", "jax", "flax", "optax"},
+    "coding": {"numpy", "jax", "flax", "optax", "onnxruntime"},
     "codecs": {"numpy", "jax", "flax"},
     "zoo": {"numpy", "safetensors"},
     "face": {"numpy", "jax", "flax", "PIL"},
@@ -47,7 +47,7 @@ THIRD_PARTY = {
         "scipy",
         "ssimulacra2",
     },
-    "train": {"numpy", "jax", "flax", "optax", "PIL", "safetensors"},
+    "train": {"numpy", "jax", "flax", "optax", "onnx", "PIL", "safetensors"},
     "cli": {"numpy", "jax", "PIL"},
     "public": {"numpy", "PIL"},
 }

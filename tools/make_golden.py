@@ -24,6 +24,7 @@ from small_codecs import ENHANCED, packed_codec, photo, synthetic, with_trellis
 from codax.codecs.families import FAMILIES
 from codax.face.codec import Codec
 from codax.files import container
+from codax.train.graphs.networks import add_graphs
 from codax.zoo.weights import write_checkpoint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
@@ -41,6 +42,7 @@ def make(name: str) -> None:
         packed, card = with_trellis(packed, card, start=100)
     codec = Codec(packed, card)
     write_checkpoint(folder, packed, card, codec.coder.order)
+    add_graphs(folder, codec.model, packed)
     grey = np.repeat(photo()[300:348, 200:330, 1:2], 3, 2)
     pictures = {
         "photo-q75": (photo()[200:290, 150:310], 75),

@@ -91,6 +91,12 @@ def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         default="auto",
         help="where to compute (default auto)",
     )
+    rare.add_argument(
+        "--runtime",
+        choices=("auto", "onnx", "jax"),
+        help="what computes: ONNX Runtime, or JAX, which a GPU needs; auto is the "
+        "former where weights have graphs (default $CODAX_RUNTIME, else auto)",
+    )
     return rare
 
 

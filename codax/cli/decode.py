@@ -114,7 +114,7 @@ class _Decode:
     def _shelf(self) -> CodecShelf:
         from codax.cli.runtime import CodecShelf
 
-        return CodecShelf(self._args.device)
+        return CodecShelf(self._args.device, self._args.runtime)
 
     def __call__(
         self, job: Job, report: Reporter, progress: Progress | None

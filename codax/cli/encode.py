@@ -141,7 +141,7 @@ class _Encode:
     def _shelf(self) -> CodecShelf:
         from codax.cli.runtime import CodecShelf
 
-        return CodecShelf(self._args.device)
+        return CodecShelf(self._args.device, self._args.runtime)
 
     def __call__(
         self, job: Job, report: Reporter, progress: Progress | None

@@ -283,10 +283,10 @@ def _load(names: list[str], device: str) -> list[FileCodec]:
             raise UsageError(
                 f"{error}; other codecs: {', '.join(CLASSICAL)}"
             ) from error
-        from codax.cli.runtime import prepare_jax
+        from codax.cli.runtime import prepare
         from codax.face.loading import load
 
-        prepare_jax(device)
+        prepare(device)
         # Once for MODEL and MODEL@eN: its networks are compiled but once, too.
         if model not in loaded:
             loaded[model] = load(model)

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codax.errors import ConfigError
+from codax.errors import ConfigError, needs_extra
+from codax.face.runtimes import VARIABLE
+from codax.zoo.unpacked import cache_folder
 
 if TYPE_CHECKING:
     from codax.face.codec import Codec
 
-__all__ = ["CodecShelf", "cache_folder", "prepare_jax"]
+__all__ = ["CodecShelf", "cache_folder", "prepare", "prepare_jax"]
 
 
-def cache_folder() -> Path | None:
-    """Returns the user's folder for what is kept; None for a user without a home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "codax"
-    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
-        return None
+def prepare(device: str = "auto") -> None:
+    """Gets ready for codecs that only read and write, which may not need JAX.
+
+    Args:
+        device: `auto`, `cpu` or `gpu`; a GPU is for JAX, unless ONNX Runtime was asked
+            for by name.
+
+    Raises:
+        ConfigError: no such device here, or none that the runtime has.
+        UnsupportedError: JAX is needed and not installed.
+    """
+    wanted = os.environ.get(VARIABLE) or "auto"
+    if device == "gpu" and wanted == "onnx":
+        raise ConfigError("--runtime onnx computes on the CPU; leave --device gpu out")
+    if device == "gpu":
+        os.environ[VARIABLE] = wanted = "jax"
+    if wanted == "jax" or "jax" in sys.modules:
+        prepare_jax(device)
+        return
+    # For refinement or weights without graphs, which load JAX later.
+    if device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if (kept := cache_folder()) and _made(kept / "jax"):
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept / "jax"))
+        for limit in ("COMPILE_TIME_SECS", "ENTRY_SIZE_BYTES"):
+            os.environ.setdefault(f"JAX_PERSISTENT_CACHE_MIN_{limit}", "-1")
 
 
 def prepare_jax(device: str = "auto") -> None:
@@ -35,7 +57,8 @@ def prepare_jax(device: str = "auto") -> None:
     Raises:
         ConfigError: no such device here.
     """
-    import jax
+    with needs_extra("the runtime of JAX"):
+        import jax
 
     # Without a cache every process compiles; nothing else changes.
     if (kept := cache_folder()) and _made(kept / "jax"):
@@ -65,10 +88,13 @@ def _made(folder: Path) -> bool:
 class CodecShelf:
     """Loads each codec once, when a file first needs it.
 
-    A missing input or a damaged file is so reported without waiting for JAX.
+    A missing input or a damaged file is so reported without waiting for it.
     """
 
-    def __init__(self, device: str):
+    def __init__(self, device: str, runtime: str | None = None):
+        if runtime:
+            # Codecs are loaded in many places, which all ask this.
+            os.environ[VARIABLE] = runtime
         self._device = device
         self._codecs: dict[object, Codec] = {}
         self._lock = threading.Lock()
@@ -77,7 +103,7 @@ class CodecShelf:
         """Returns the codec under `key`, from `load` the first time."""
         with self._lock:
             if not self._codecs:
-                prepare_jax(self._device)
+                prepare(self._device)
             if key not in self._codecs:
                 self._codecs[key] = load()
             return self._codecs[key]

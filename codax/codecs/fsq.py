@@ -99,7 +99,7 @@ class FsqPrior(QuadtreePrior):
         _, h, w, _ = mean.shape
         half = (np.asarray(self.alphabets, np.float32) - 1.0) / 2.0
         cell = half.reshape(4, -1)[np.asarray(QUARTERS[step])].reshape(2, 2, -1)
-        largest = jnp.asarray(np.tile(cell, (h // 2, w // 2, 1)))
+        largest = jnp.tile(jnp.asarray(cell), (h // 2, w // 2, 1))
         # From sixteenths to eighths, and from one spacing of scales to the other.
         mean, index = mean * 0.5, index * INDEX_FACTOR
         if exact:
@@ -146,10 +146,6 @@ class FsqNetworks(Autoencoder):
     def tokens(self, x: jax.Array, quality: jax.Array) -> jax.Array:
         """Tokens int32[N h w M] of pictures float32[N 16h 16w 3]."""
         return self.quantiser(self.latents(x, quality)).tokens
-
-    def tokens_of(self, y: np.ndarray) -> np.ndarray:
-        """Tokens of what a decoder keeps, int32[h w M]."""
-        return y // 16 + self.quantiser.half.astype(np.int32)
 
     def picture(self, tokens: jax.Array, quality: jax.Array) -> jax.Array:
         """Pictures float32[N 16h 16w 3] of tokens."""

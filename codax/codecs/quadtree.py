@@ -54,7 +54,7 @@ class QuadtreeConfig(HyperConfig):
     """Blocks of the trunk."""
     enhancement: int = 0
     """Channels of the enhancement layer's networks; 0 for no such layer."""
-    finest: float = 3.1
+    finest: float = 2.75
     """The layer's step at quality 100, in pixel levels; from 90 on only it falls."""
 
     @property

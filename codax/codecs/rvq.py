@@ -295,10 +295,6 @@ class RvqNetworks(Autoencoder):
         """Tokens int32[N h w L] of all layers, of pictures float32[N 16h 16w 3]."""
         return self.g_s_quantiser(self.latents(x)).tokens
 
-    def tokens_of(self, y: np.ndarray) -> np.ndarray:
-        """Tokens of what a decoder keeps, int32[h w L]."""
-        return y
-
     def picture(self, tokens: jax.Array, quality: jax.Array) -> jax.Array:
         """Pictures float32[N 16h 16w 3] of the tokens of a quality's layers."""
         return self.synthesis({"y": tokens}, quality)

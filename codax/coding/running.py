@@ -12,13 +12,13 @@ import numpy as np
 from flax import nnx
 
 from codax.coding.checks import check_order
+from codax.coding.evaluating import analyse, run_step, synthesise
 from codax.coding.forks import check_fork
-from codax.coding.order import CELL, Order, Run, State, Step, extent
-from codax.coding.reversible import run_whole
-from codax.coding.tiles import check_buckets, run_tiles
+from codax.coding.order import Order, Run, State, Step
+from codax.coding.tiles import check_buckets
 from codax.entropy.oracle import evaluate
 
-__all__ = ["Networks"]
+__all__ = ["Networks", "latents_of", "pixels_of"]
 
 
 class Networks:
@@ -77,6 +77,16 @@ class Networks:
         jitted = self._jitted[name]
         return lambda *args: jitted(leaves, *args)
 
+    @property
+    def vocabulary(self) -> tuple[int, ...] | None:
+        """Sizes of the vocabularies of a cell's tokens; None of a codec without."""
+        return getattr(self.model, "vocabulary", None)
+
+    @property
+    def token_counts(self) -> tuple[int, ...] | None:
+        """How many tokens a cell may have; None of a codec without."""
+        return None if self.vocabulary is None else self.model.token_counts()
+
     def steps(
         self,
         height: int,
@@ -97,39 +107,28 @@ class Networks:
         """
         check_fork()
         q = np.array([quality], np.int32)
-        grid = extent(height, width)
+        prior = self.model.prior
 
         def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
-            if step.whole:
-                return (
-                    run_whole(self.order, step, state, height, width, shifts or {}),
-                )
             network = self._networks[step.name]
-            if network is None:
-                raise ValueError(f"step {step.name} has static tables, no network")
 
             def by_oracle(*args):
-                prior = self.model.prior
                 return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
 
             def by_xla(*args):
                 call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
                 return call(*args[:-1], q, args[-1])
 
-            inputs = [(state[name], self.order.strides[name]) for name in step.reads]
-            widths = self.model.prior.output_channels(step)
-            stride = self.order.strides[step.target]
-            sides = self.order.padded(height, width, step.target)
-            outputs = [np.zeros((1, *sides, c), np.float32) for c in widths]
-            run_tiles(
-                by_oracle if oracle else by_xla,
-                inputs,
-                [(a, stride) for a in outputs],
-                grid,
-                step.halo,
+            return run_step(
+                self.order,
+                step,
+                state,
+                (height, width),
+                None if step.whole else by_oracle if oracle else by_xla,
+                () if step.whole else prior.output_channels(step),
                 self.buckets,
+                shifts or {},
             )
-            return tuple(outputs)
 
         return run
 
@@ -141,29 +140,21 @@ class Networks:
             quality: half steps 0..200.
         """
         q = np.array([quality], np.int32)
-        call = self.compiled(
-            "analysis",
-            lambda m, x, q, e: m.analysis(x.astype(jnp.float32), q, e),
-        )
-        shapes = self.order.shapes(*rgb.shape[:2])
-        outputs = {
-            name: np.zeros(shapes[name], np.float32) for name in self.order.analysed
-        }
+        call = self.compiled("analysis", latents_of)
+        names = self.order.analysed
 
         def network(window, extent):
             found = call(window, q, extent)
-            return tuple(found[name] for name in outputs)
+            return tuple(found[name] for name in names)
 
-        run_tiles(
+        return analyse(
+            self.order,
+            rgb,
+            names,
             network,
-            [(rgb[None], float(CELL))],
-            [(outputs[name], self.order.strides[name]) for name in outputs],
-            extent(*rgb.shape[:2]),
             self.model.analysis_halo,
             self.buckets,
-            edge=True,
         )
-        return outputs
 
     def synthesise(
         self, latents: dict[str, np.ndarray], height: int, width: int, quality: int
@@ -178,25 +169,33 @@ class Networks:
         """
         q = np.array([quality], np.int32)
         names = self.model.synthesis_reads
-        units = [self.model.prior.sources[name].unit for name in names]
-
-        def function(model, *args):
-            *kept, q, extent = args
-            steps = {
-                name: value.astype(jnp.float32) / unit
-                for name, value, unit in zip(names, kept, units, strict=True)
-            }
-            x = model.synthesis(steps, q, extent)
-            return (jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8),)
-
-        call = self.compiled("synthesis", function)
-        out = np.zeros((1, height, width, 3), np.uint8)
-        run_tiles(
-            lambda *args: call(*args[:-1], q, args[-1]),
-            [(latents[name][None], self.order.strides[name]) for name in names],
-            [(out, float(CELL))],
-            extent(height, width),
+        call = self.compiled("synthesis", pixels_of)
+        return synthesise(
+            self.order,
+            {name: latents[name] for name in names},
+            (height, width),
+            lambda *args: (call(*args[:-1], q, args[-1]),),
             self.model.synthesis_halo,
             self.buckets,
         )
-        return out[0]
+
+
+def latents_of(
+    model: Any, rgb: jax.Array, quality: jax.Array, extent: jax.Array
+) -> dict[str, jax.Array]:
+    """Latents of a window of a picture, uint8[1 h w 3], by target."""
+    return model.analysis(rgb.astype(jnp.float32), quality, extent)
+
+
+def pixels_of(model: Any, *args: jax.Array) -> jax.Array:
+    """The picture, uint8[1 h w 3], of `(*latents, quality, extent)`.
+
+    The latents are those of `synthesis_reads`, in the units of their sources.
+    """
+    *kept, quality, extent = args
+    steps = {
+        name: value.astype(jnp.float32) / model.prior.sources[name].unit
+        for name, value in zip(model.synthesis_reads, kept, strict=True)
+    }
+    x = model.synthesis(steps, quality, extent)
+    return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)

@@ -27,7 +27,7 @@ from codax.coding.telling import part, tell
 from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
-from codax.errors import FormatError
+from codax.errors import FormatError, needs_extra
 from codax.files.container import Container, join_layers, split_layers
 
 __all__ = ["Runtime", "SampleCoder"]
@@ -50,7 +50,6 @@ class Runtime(Protocol):
         quality: int,
         *,
         shifts: Mapping[str, int] | None = None,
-        oracle: bool = False,
     ) -> Run:
         """What evaluates a step's exact network, see `Networks.steps`."""
 
@@ -78,6 +77,7 @@ class SampleCoder:
         enhancement: the transform of the enhancement layer; None without one.
         order: the coding order.
         runtime: what evaluates the networks.
+        networks: gives the runtime of JAX, for what takes gradients or the oracle.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class SampleCoder:
         card: Mapping[str, Any],
         order: Order,
         runtime: Any,
+        networks: Callable[[], Any] | None = None,
     ):
         """Takes the parts.
 
@@ -94,6 +95,7 @@ class SampleCoder:
             card: the checkpoint's card.
             order: the coding order of the weights.
             runtime: a `Runtime` with the weights.
+            networks: gives that of JAX; None where `runtime` is it.
 
         Raises:
             ModelError: tables are missing or break the rules.
@@ -105,6 +107,7 @@ class SampleCoder:
         self.qualities: tuple[int, int] = (low, high)
         self.lossless: bool = bool(card.get("lossless", False))
         self.order, self.runtime = order, runtime
+        self.networks = networks or (lambda: runtime)
         self.layers = layer_count(order)
         self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
@@ -269,10 +272,11 @@ class SampleCoder:
         if not refine:
             return latents
         # Imported late: it takes JAX, and optax takes half a second.
-        from codax.coding.refining import refine as refined
+        with needs_extra("refinement, of efforts 7 to 9,"):
+            from codax.coding.refining import refine as refined
 
         with part(_ANALYSED / 10, 1.0):
-            return refined(self.runtime, rgb, latents, quality, refine)
+            return refined(self.networks(), rgb, latents, quality, refine)
 
     def decompress(
         self,
@@ -293,7 +297,7 @@ class SampleCoder:
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
-            oracle: evaluate the exact networks with NumPy instead of XLA.
+            oracle: evaluate the exact networks with NumPy instead; takes JAX.
 
         Returns:
             uint8[H W 3]; of a lossless codec what was encoded.
@@ -374,7 +378,10 @@ class SampleCoder:
                     f"{len(streams)} layers at quality {quality / 2:g}, expected "
                     f"{expected} of the codec's {self.layers}"
                 )
-        run = self.runtime.steps(height, width, told, shifts=shifts, oracle=oracle)
+        if oracle:
+            run = self.networks().steps(height, width, told, shifts=shifts, oracle=True)
+        else:
+            run = self.runtime.steps(height, width, told, shifts=shifts)
         found = interpreters.decode(
             order,
             _telling(run, order.steps, 0.0, 1.0),

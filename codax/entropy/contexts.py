@@ -124,9 +124,9 @@ class IndexContexts(nnx.Module):
             Two float32[N h w 1].
         """
         value = self._look("activity", 0, y)
-        row = np.arange(y.shape[1])[:, None, None]
-        column = np.arange(y.shape[2])[None, :, None]
-        odd = (row + column) % 2 if direct else np.maximum(row % 2, column % 2)
+        row = jnp.arange(y.shape[1])[:, None, None]
+        column = jnp.arange(y.shape[2])[None, :, None]
+        odd = (row + column) % 2 if direct else jnp.maximum(row % 2, column % 2)
         known = jnp.broadcast_to(jnp.asarray(1.0 - odd, jnp.float32), value.shape)
         known = grid_mask(known, extent)
         count = _around(known, direct)
@@ -153,7 +153,7 @@ class IndexContexts(nnx.Module):
             total = total + 4.0 * self._look("activity", other, y)
         if part:
             own = grid_mask(self._look("activity", layer, y), finer)
-            row, column = (np.arange(side) for side in own.shape[1:3])
+            row, column = (jnp.arange(side) for side in own.shape[1:3])
             even = 1.0 - (row[:, None] + column[None, :]) % 2
             own = own * jnp.asarray(even[..., None], jnp.float32)
             total = total + 4.0 * _around(own, True)

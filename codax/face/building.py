@@ -11,6 +11,7 @@ from flax import nnx
 from codax.codecs.families import family
 from codax.coding.forks import check_fork
 from codax.coding.running import Networks
+from codax.coding.tiles import BUCKETS
 from codax.coding.trees import (
     abstract_model,
     fill_model,
@@ -26,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def build_networks(
-    packed: Arrays, card: Mapping[str, Any], buckets: tuple[int, ...]
+    packed: Arrays, card: Mapping[str, Any], buckets: tuple[int, ...] = BUCKETS
 ) -> Networks:
     """Builds the networks of a checkpoint.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ from PIL import Image
 
 from codax.coding.effort import DEFAULT_EFFORT
 from codax.coding.samples import SampleCoder
+from codax.coding.sessions import Sessions
 from codax.coding.telling import Progress, listening
-from codax.coding.tiles import BUCKETS
+from codax.errors import needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
+from codax.face.file_tokens import file_tokens, vocabulary
+from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
 from codax.zoo.weights import read_checkpoint
 
@@ -36,7 +40,6 @@ class Codec:
         name: such as `quadtree-tiny-v1`.
         card: the checkpoint's card.
         coder: samples to streams and back, what files are made of.
-        model: the networks, an `nnx` module.
     """
 
     def __init__(
@@ -44,26 +47,37 @@ class Codec:
         packed: dict[str, np.ndarray],
         card: dict[str, Any],
         *,
-        buckets: tuple[int, ...] = BUCKETS,
+        runtime: Sessions | None = None,
+        **options: Any,
     ):
-        """Builds the networks from stored weights.
+        """Takes stored weights, and what evaluates their networks.
 
         Args:
             packed: stored arrays, see `codax.zoo.weights`.
             card: the checkpoint's card.
-            buckets: sides in cells of 16 pixels that networks are compiled for.
+            runtime: what codes pictures; None for the networks on JAX.
+            **options: of the networks on JAX: `buckets`, sides in cells of 16 pixels
+                that they are compiled for.
 
         Raises:
             ModelError: weights that do not fit or break the exactness bounds.
             ConfigError: buckets that cannot hold any picture.
+            UnsupportedError: JAX is needed and not installed.
         """
-        # Imported late: JAX takes a second, and not every runtime will need it.
-        from codax.face.building import build_networks
-
-        networks = build_networks(packed, card, buckets)
         self.card, self.name = card, str(card["name"])
-        self.coder = SampleCoder(packed, card, networks.order, networks)
-        self.model = networks.model
+        self._build = functools.partial(jax_networks, packed, card, **options)
+        used = self._networks if runtime is None else runtime
+        self.coder = SampleCoder(packed, card, used.order, used, lambda: self._networks)
+
+    @functools.cached_property
+    def _networks(self) -> Any:
+        """The networks on JAX, built when first needed."""
+        return self._build()
+
+    @property
+    def model(self) -> Any:
+        """The networks, an `nnx` module; raises UnsupportedError without JAX."""
+        return self._networks.model
 
     def __repr__(self) -> str:
         """Names the codec and what it supports."""
@@ -72,10 +86,26 @@ class Codec:
         return f"<codax.Codec {self.name}, {kind}>"
 
     @classmethod
-    def from_folder(cls, folder: Path, **options: Any) -> Codec:
-        """Loads a checkpoint folder; raises ModelError if it cannot be used."""
+    def from_folder(
+        cls, folder: Path, *, runtime: str | None = None, **options: Any
+    ) -> Codec:
+        """Loads a checkpoint folder.
+
+        Args:
+            folder: of the checkpoint.
+            runtime: `auto`, `onnx` or `jax`, see `codax.face.runtimes`.
+            **options: of the runtime: `buckets`, sides of tiles in cells of 16 pixels.
+
+        Raises:
+            ModelError: it cannot be used.
+            ConfigError: no such runtime.
+            UnsupportedError: the runtime is not installed.
+        """
         packed, card = read_checkpoint(folder)
-        return cls(packed, card, **options)
+        if choose_runtime(runtime, card) == "jax":
+            return cls(packed, card, **options)
+        sessions = onnx_sessions(folder, packed, card, **options)
+        return cls(packed, card, runtime=sessions)
 
     # The public face: whole files.
 
@@ -147,7 +177,7 @@ class Codec:
         Args:
             data: a `.codax` file.
             max_pixels: refuse larger pictures before anything is allocated.
-            oracle: decode the probabilities with NumPy integers instead of JAX.
+            oracle: decode the probabilities with NumPy integers; takes JAX.
             progress: is told, from 0 to 1, what is done.
 
         Returns:
@@ -213,27 +243,25 @@ class Codec:
     @property
     def vocabulary(self) -> tuple[int, ...]:
         """Sizes of the vocabularies of a cell's tokens, one for each token."""
-        from codax.face import tokens as tokenizer
-
-        return tokenizer.vocabulary(self.coder)
+        return vocabulary(self.coder)
 
     def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
         """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
-        from codax.face import tokens as tokenizer
+        with needs_extra("the tokenizer of pictures"):
+            from codax.face import tokens as tokenizer
 
         return tokenizer.tokens(self.coder, images, quality)
 
     def from_tokens(self, tokens: Any, quality: float | None = None) -> jax.Array:
         """Pictures uint8[N 16h 16w 3] of tokens int32[N h w L]."""
-        from codax.face import tokens as tokenizer
+        with needs_extra("the tokenizer of pictures"):
+            from codax.face import tokens as tokenizer
 
         return tokenizer.from_tokens(self.coder, tokens, quality)
 
     def file_tokens(self, data: bytes) -> np.ndarray:
         """The tokens in a file, int32[1 h w L]."""
-        from codax.face import tokens as tokenizer
-
-        return tokenizer.file_tokens(self.coder, data)
+        return file_tokens(self.coder, data)
 
 
 def _half_steps(quality: Any, batch: jax.Array) -> jax.Array:

@@ -32,7 +32,7 @@ def decode_with(
         coder: of the weights that wrote the file.
         data: the whole file.
         max_pixels: refuse larger pictures before anything is allocated.
-        oracle: decode the probabilities with NumPy integers instead of JAX.
+        oracle: decode the probabilities with NumPy integers; takes JAX.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.

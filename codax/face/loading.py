@@ -9,6 +9,7 @@ from PIL import Image
 
 from codax.face.codec import Codec
 from codax.face.decoding import decode_file, wrong_weights
+from codax.face.runtimes import choose_runtime
 from codax.files import container
 from codax.files.container import MAX_PIXELS, Container
 from codax.zoo import cards
@@ -16,30 +17,35 @@ from codax.zoo import cards
 __all__ = ["decode_image", "find_codec", "load", "shared"]
 
 
-def load(name: str | Path | None = None) -> Codec:
+def load(name: str | Path | None = None, *, runtime: str | None = None) -> Codec:
     """Loads a trained codec.
 
     Args:
         name: `quadtree-tiny-v1`, `quadtree-tiny` for its newest version, or the path
             of a checkpoint folder; the default codec if None.
+        runtime: `onnx`, `jax` or `auto`: ONNX Runtime where the checkpoint has graphs,
+            else JAX. None for what $CODAX_RUNTIME says, `auto` if nothing.
 
     Returns:
         The codec, ready to encode and decode.
 
     Raises:
         ModelError: no such codec, or weights that cannot be used.
+        ConfigError: no such runtime.
+        UnsupportedError: the runtime is not installed.
     """
-    return Codec.from_folder(cards.choose_card(name).folder)
+    return Codec.from_folder(cards.choose_card(name).folder, runtime=runtime)
 
 
 def shared(card: cards.Card) -> Codec:
     """A codec that calls share: loaded once, and anew when its weights have changed."""
-    return _shared(str(card.folder.resolve()), card.weights_hash)
+    runtime = choose_runtime(None, card.fields)
+    return _shared(str(card.folder.resolve()), card.weights_hash, runtime)
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(folder: str, weights_hash: str) -> Codec:
-    return load(folder)
+def _shared(folder: str, weights_hash: str, runtime: str) -> Codec:
+    return load(folder, runtime=runtime)
 
 
 def find_codec(file: Container, weights: str | Path | None = None) -> Codec:
@@ -75,7 +81,7 @@ def decode_image(
         data: the whole file.
         weights: path of the user's own weights, instead of those that ship.
         max_pixels: refuse larger pictures before anything is allocated.
-        oracle: decode the probabilities with NumPy integers instead of JAX.
+        oracle: decode the probabilities with NumPy integers; takes JAX.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.

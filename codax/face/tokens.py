@@ -22,25 +22,12 @@ import numpy as np
 
 from codax.coding.order import CELL, layer_count, layers_at
 from codax.coding.samples import SampleCoder
-from codax.errors import ConfigError, UnsupportedError
-from codax.face.decoding import read_for
+from codax.errors import ConfigError
 from codax.face.encoding import half_steps
+from codax.face.file_tokens import vocabulary
 from codax.files import container
 
-__all__ = ["file_tokens", "from_tokens", "tokens", "vocabulary"]
-
-
-def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
-    """Sizes of the vocabularies of a cell's tokens, one for each token.
-
-    Raises:
-        UnsupportedError: the codec has no tokens.
-    """
-    if not hasattr(coder.runtime.model, "vocabulary"):
-        raise UnsupportedError(
-            f"{coder.name} has no tokens; codecs of the families fsq and rvq have"
-        )
-    return coder.runtime.model.vocabulary
+__all__ = ["from_tokens", "tokens"]
 
 
 def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax.Array:
@@ -65,9 +52,9 @@ def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax
     missing = [(0, -side % CELL) for side in images.shape[1:3]]
     x = jnp.asarray(images).astype(jnp.float32)
     x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    found = coder.runtime.model.tokens(x, _whole(images, at))
+    found = coder.networks().model.tokens(x, _whole(images, at))
     used = layers_at(at, layer_count(coder.order))
-    return found[..., : coder.runtime.model.token_counts()[used - 1]]
+    return found[..., : coder.networks().token_counts[used - 1]]
 
 
 def from_tokens(
@@ -90,7 +77,7 @@ def from_tokens(
             jit, where there are no values to look at).
     """
     sizes = vocabulary(coder)
-    counts = coder.runtime.model.token_counts()
+    counts = coder.networks().token_counts
     if len(tokens.shape) != 4 or tokens.shape[-1] not in counts:
         raise ConfigError(
             f"tokens: got shape {tokens.shape}, expected [N h w L] with L of "
@@ -108,30 +95,8 @@ def from_tokens(
             )
         layers = counts.index(tokens.shape[-1]) + 1
         at = container.quality_of_layers(layers, len(counts))
-    x = coder.runtime.model.picture(jnp.asarray(tokens), _whole(tokens, at))
+    x = coder.networks().model.picture(jnp.asarray(tokens), _whole(tokens, at))
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
-
-
-def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
-    """The tokens that a file holds, int32[1 h w L]; nothing is synthesised.
-
-    Args:
-        coder: that wrote the file.
-        data: a `.codax` file.
-
-    Raises:
-        UnsupportedError: the codec has no tokens.
-        FormatError: the file is damaged.
-        ModelError: it was made with other weights.
-    """
-    vocabulary(coder)
-    file = read_for(coder, data)
-    latents = coder.decode_latents(
-        file.stream, file.height, file.width, file.quality, trellis=file.trellis
-    )
-    used = layers_at(file.quality, layer_count(coder.order))
-    found = coder.runtime.model.tokens_of(latents["y"])
-    return found[None, ..., : coder.runtime.model.token_counts()[used - 1]]
 
 
 def _half_steps(coder: SampleCoder, quality: float | None) -> int:

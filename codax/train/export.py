@@ -18,6 +18,7 @@ from codax.errors import ModelError
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
+from codax.train.graphs.networks import add_graphs
 from codax.train.state import averaged
 from codax.zoo.weights import (
     digest,
@@ -104,7 +105,7 @@ def export_weights(
     facts: Mapping[str, Any] | None = None,
     share: str | None = None,
 ) -> Codec:
-    """Writes a checkpoint folder and loads it back, which checks exactness.
+    """Writes a checkpoint folder, with graphs, and loads it back: exactness is checked.
 
     Args:
         arrays: `ema/...` and `fixed/...`, as `weights.npz` holds them.
@@ -121,7 +122,7 @@ def export_weights(
     Raises:
         ModelError: the weights break a bound, or there is nothing to share.
     """
-    packed = pack_codec(arrays, config)
+    packed = whole = pack_codec(arrays, config)
     card = {**make_card(packed, config, version=version), **(facts or {})}
     codec = Codec(packed, card)
     card["kmac_per_pixel"] = count_kmac(codec)
@@ -140,6 +141,7 @@ def export_weights(
             "digest": digest(known).hex()[:16],
         }
     write_checkpoint(folder / card["name"], packed, card, codec.coder.order)
+    add_graphs(folder / card["name"], codec.model, whole)
     return Codec.from_folder(folder / card["name"])
 
 
@@ -206,12 +208,13 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
         ModelError: a picture's differ by more than 1 % and 64 bytes.
     """
     worst = files = estimated = 0.0
-    estimate = jax.jit(
-        lambda x: codec.rate(codec.analysis(x, quality / 2), quality / 2)[0]
-    )
+    model, trellis = codec.model, codec.coder.trellis
+    model.trellis = trellis  # as training has it
+    told = quality if trellis is None else trellis.told(quality)
+    at = np.array([told], np.int32)
+    estimate = jax.jit(lambda x: model.forward(x, at, None, exact=True)[0])
     for rgb in pictures:
-        x = rgb[None].astype(np.float32)
-        bits = estimate(x)
+        bits = estimate(rgb[None].astype(np.float32))
         expected = float(sum(b[0] for b in bits.values())) / 8
         size = len(codec.coder.compress(rgb, quality))
         worst = max(worst, (abs(size - expected) - 64) / size)

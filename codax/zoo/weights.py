@@ -29,8 +29,11 @@ from safetensors.numpy import save as save_tensors
 from codax.coding.order import Order
 from codax.entropy.units import STORED, WEIGHT_LIMIT
 from codax.errors import ModelError
+from codax.zoo.unpacked import unpacked
 
 __all__ = [
+    "DEFAULT",
+    "TABLES",
     "digest",
     "of_networks",
     "pack_weights",
@@ -202,7 +205,7 @@ def _read_own(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     if f"{zlib.crc32(data):08x}" != card.get("weights_crc32"):
         raise ModelError(f"{folder}: {name} does not belong to card.json")
     try:
-        packed = load_tensors(lzma.decompress(data) if name == FILE else data)
+        packed = load_tensors(unpacked(data) if name == FILE else data)
     except Exception as error:
         raise ModelError(f"{folder}: {name} is damaged") from error
     return packed, card

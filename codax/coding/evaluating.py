@@ -1,0 +1,120 @@
+"""Networks over pictures of any size, tile by tile, whatever evaluates them. No JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from codax.coding.order import CELL, Order, State, Step, extent
+from codax.coding.reversible import run_whole
+from codax.coding.tiles import run_tiles
+
+__all__ = ["Network", "analyse", "run_step", "synthesise"]
+
+Network = Callable[..., Sequence[np.ndarray]]
+"""`(*windows, extent) -> arrays`, of one tile."""
+
+
+def run_step(
+    order: Order,
+    step: Step,
+    state: State,
+    size: tuple[int, int],
+    network: Network | None,
+    channels: Sequence[int],
+    buckets: tuple[int, ...],
+    shifts: Mapping[str, int],
+) -> tuple[np.ndarray, ...]:
+    """Evaluates a step of the coding order.
+
+    Args:
+        order: the codec's.
+        step: one of its steps.
+        state: what is known, float32[1 h w C] on padded grids.
+        size: rows and columns of the picture.
+        network: the step's; None where NumPy evaluates it, by `Step.whole`.
+        channels: of the arrays that the network gives.
+        buckets: sides of tiles in cells of 1/16.
+        shifts: by array, how many low bits of its values are not in the state.
+
+    Returns:
+        Arrays float32[1 h w C] on the target's padded grid.
+    """
+    if network is None:
+        return (run_whole(order, step, state, *size, shifts),)
+    stride = order.strides[step.target]
+    sides = order.padded(*size, step.target)
+    outputs = [np.zeros((1, *sides, c), np.float32) for c in channels]
+    run_tiles(
+        network,
+        [(state[name], order.strides[name]) for name in step.reads],
+        [(array, stride) for array in outputs],
+        extent(*size),
+        step.halo,
+        buckets,
+    )
+    return tuple(outputs)
+
+
+def analyse(
+    order: Order,
+    rgb: np.ndarray,
+    names: Sequence[str],
+    network: Network,
+    halo: int,
+    buckets: tuple[int, ...],
+) -> dict[str, np.ndarray]:
+    """Latents of a picture, by target float32[1 h w C] in steps, on padded grids.
+
+    Args:
+        order: the codec's.
+        rgb: uint8[H W 3].
+        names: the targets, in the order in which the network gives them.
+        network: of a window of it, uint8[1 h w 3], and an extent.
+        halo: how far it looks, in cells of 1/16.
+        buckets: sides of tiles in such cells.
+    """
+    shapes = order.shapes(*rgb.shape[:2])
+    outputs = {name: np.zeros(shapes[name], np.float32) for name in names}
+    run_tiles(
+        network,
+        [(rgb[None], float(CELL))],
+        [(outputs[name], order.strides[name]) for name in outputs],
+        extent(*rgb.shape[:2]),
+        halo,
+        buckets,
+        edge=True,
+    )
+    return outputs
+
+
+def synthesise(
+    order: Order,
+    latents: Mapping[str, np.ndarray],
+    size: tuple[int, int],
+    network: Network,
+    halo: int,
+    buckets: tuple[int, ...],
+) -> np.ndarray:
+    """A picture, uint8[H W 3].
+
+    Args:
+        order: the codec's.
+        latents: those that the network reads, in turn, int32[h w C] in the units of
+            their sources.
+        size: rows and columns of the picture.
+        network: of windows of the latents and an extent, uint8[1 H W 3].
+        halo: how far it looks, in cells of 1/16.
+        buckets: sides of tiles in such cells.
+    """
+    out = np.zeros((1, *size, 3), np.uint8)
+    run_tiles(
+        network,
+        [(value[None], order.strides[name]) for name, value in latents.items()],
+        [(out, float(CELL))],
+        extent(*size),
+        halo,
+        buckets,
+    )
+    return out[0]

@@ -1,0 +1,52 @@
+"""The tokens in files, by the runtime at hand. No JAX."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codax.coding.order import layer_count, layers_at
+from codax.coding.samples import SampleCoder
+from codax.entropy.sources import DigitSymbols
+from codax.errors import UnsupportedError
+from codax.face.decoding import read_for
+
+__all__ = ["file_tokens", "vocabulary"]
+
+
+def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
+    """Sizes of the vocabularies of a cell's tokens, one for each token.
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+    """
+    found = coder.runtime.vocabulary
+    if found is None:
+        raise UnsupportedError(
+            f"{coder.name} has no tokens; codecs of the families fsq and rvq have"
+        )
+    return found
+
+
+def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
+    """The tokens that a file holds, int32[1 h w L]; nothing is synthesised.
+
+    Args:
+        coder: that wrote the file.
+        data: a `.codax` file.
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+        FormatError: the file is damaged.
+        ModelError: it was made with other weights.
+    """
+    sizes, source = vocabulary(coder), coder.order.sources["y"]
+    file = read_for(coder, data)
+    latents = coder.decode_latents(
+        file.stream, file.height, file.width, file.quality, trellis=file.trellis
+    )
+    found = latents["y"] // source.unit
+    if isinstance(source, DigitSymbols):
+        # Digits lie around 0, tokens from it.
+        found = found + np.asarray(sizes, np.int32) // 2
+    used = layers_at(file.quality, layer_count(coder.order))
+    return found[None, ..., : coder.runtime.token_counts[used - 1]]

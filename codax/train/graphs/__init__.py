@@ -1,0 +1,1 @@
+"""From the modules that train to ONNX graphs, which run without JAX."""
