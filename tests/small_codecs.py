@@ -106,6 +106,15 @@ def cosine_matrix(components: int, side: int = 16) -> np.ndarray:
     return np.stack(columns, 1).astype(np.float32)
 
 
+def hadamard_matrix() -> np.ndarray:
+    """Orthonormal columns of two values, but for colours, float32[768 768]."""
+    two = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
+    found = np.linalg.qr(np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T)[0]
+    for _ in range(8):
+        found = np.kron(two, found)
+    return found.astype(np.float32)
+
+
 def small_networks(name: str, seed: int = 0):
     """The networks of a small codec, with random weights that do something."""
     config = small_config(name)
@@ -165,8 +174,8 @@ def _start_lossy(name, model, config, random):
         crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
         model.adapt(np.stack(crops).astype(np.float32), "start")
     if name.endswith(ENHANCED):  # packs better than what was fitted
-        model.g_e.klt[...] = jnp.asarray(cosine_matrix(768))
-        model.prior.enhancement.set_scale(20.0 / (1.0 + np.arange(768) / 40.0))
+        model.g_e.klt[...] = jnp.asarray(hadamard_matrix())
+        model.prior.enhancement.set_scale(np.full(768, 3.0))
 
 
 def small_types() -> Fitted:

@@ -245,6 +245,30 @@ def test_the_trunk_file_of_a_run(place, trained, capsys):
     assert int(found["step"]) == 7
 
 
+def test_an_export_that_fails_leaves_what_was_there(
+    place, trained, monkeypatch, capsys
+):
+    assert main([*TRAIN, "--steps", "3"]) == 0
+    wanted = place / "out" / "factorized-mine-v1"
+
+    def fail(run, config, folder, *more, version, share):
+        wanted.mkdir(parents=True)
+        (wanted / "card.json").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("codax.train.shipping.export_run", fail)
+    words = ["export", "run", "factorized-mine-v1", "-o", "out"]
+    assert main(words) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not wanted.exists()
+    wanted.mkdir()
+    (wanted / "card.json").write_text("whole")
+    assert main(words) == 2
+    assert main([*words, "-f"]) == 1
+    assert (wanted / "card.json").read_text() == "whole"
+    assert [path.name for path in (place / "out").iterdir()] == [wanted.name]
+
+
 def test_names_of_another_codec_are_refused(place, trained, capsys):
     assert main([*TRAIN, "--steps", "3"]) == 0
     assert main(["export", "run", "quadtree-mine"]) == 2

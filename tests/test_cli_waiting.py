@@ -62,6 +62,18 @@ def test_a_result_takes_the_place_of_the_wait(terminal):
     assert shown(terminal.getvalue()) == ["a.png -> a.codax", "b", ""]
 
 
+def test_json_takes_it_too(terminal, monkeypatch):
+    """Where stdout is the same terminal."""
+    real = print
+
+    def both(*words, file=None, **options):
+        real(*words, file=file or terminal, **options)
+
+    monkeypatch.setattr("builtins.print", both)
+    waited(reporter(json=True), "encoding 1 of 1", ["a"])
+    assert shown(terminal.getvalue()) == ["{}", ""]
+
+
 def test_a_wait_without_result_is_wiped(terminal):
     waited(reporter(), "encoding 1 of 1")
     assert shown(terminal.getvalue()) == [""]

@@ -1,6 +1,7 @@
 """Threads and processes: what `docs/processes.md` says of them."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from small_codecs import packed_codec, synthetic
 
 from codax.cli.runtime import cache_folder
+from codax.files.container import Container, write
 from codax.zoo.weights import write_checkpoint
 
 TESTS = Path(__file__).parent
@@ -98,7 +100,7 @@ def test_a_fork_after_the_first_picture_is_refused(weights, tmp_path):
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 from fake_codec import FakeCodec, install
 
 class Patch:
@@ -111,19 +113,59 @@ class Patch:
 
 from pathlib import Path
 from codax.cli import main, runtime
-codec = install(Patch(), Path("checkpoints"))
+codec = install(Patch(), Path(f"checkpoints-{os.getpid()}"))
 runtime.prepare_jax = lambda device: None
 quick = codec.compress
 
 def slow(rgb, quality, **effort):
+    if rgb.shape[0] == 7:
+        os._exit(9)  # As the system ends a process for lack of memory.
     if rgb.shape[0] > 10:
         Path("begun").touch()
         time.sleep(60)  # As a network that is compiled: no Python runs in this thread.
     return quick(rgb, quality, **effort)
 
 codec.compress = slow
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
 """
+
+
+def slow(words, folder, heights, **options):
+    """A command on pictures 1.png, 2.png ... of some heights, by the program above."""
+    from PIL import Image
+
+    (folder / "program.py").write_text(SLOW)
+    for number, height in enumerate(heights, 1):
+        Image.fromarray(synthetic(height, 30)).save(folder / f"{number}.png")
+    return subprocess.Popen(
+        [sys.executable, "program.py", *words],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_several_jobs_at_a_time_have_processes_of_their_own(tmp_path):
+    """One that dies costs the file that it had."""
+    names = [f"{number}.png" for number in (1, 2, 3, 4, 5)]
+    words = ["encode", *names, "none.png", "-o", "out", "-j", "2", "--no-fallback"]
+    child = slow([*words, "--json"], tmp_path, (5, 7, 5, 6, 5))
+    out, err = child.communicate()
+    assert child.returncode == 1
+    said = [json.loads(line) for line in out.splitlines()]
+    failed = {line["input"]: line["error"] for line in said if "error" in line}
+    assert failed.keys() == {"2.png", "none.png"}
+    assert "the process that had it died (exit status 9)" in failed["2.png"]
+    assert said[-1]["summary"]["done"] == 4
+    coded = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert coded == ["1.codax", "3.codax", "4.codax", "5.codax"]
+    assert err.count("codax: ") == 2
+    child = slow([*words[:2], "3.png", "-o", "again", "-j", "2"], tmp_path, ())
+    assert child.communicate()[1].count(" -> again/") == 2
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -132,26 +174,18 @@ sys.exit(main(sys.argv[1:]))
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_a_signal_ends_at_once_and_leaves_nothing(number, status, jobs, tmp_path):
-    from PIL import Image
-
-    (tmp_path / "program.py").write_text(SLOW)
-    for name, height in (("1", 5), ("2", 20), ("3", 20), ("4", 5)):
-        Image.fromarray(synthetic(height, 30)).save(tmp_path / f"{name}.png")
-    names = [f"{name}.png" for name in (1, 2, 3, 4)]
+    names = [f"{number}.png" for number in (1, 2, 3, 4)]
     words = ["encode", *names, "-o", "new/out", "-j", jobs, "--no-fallback"]
-    child = subprocess.Popen(
-        [sys.executable, "program.py", *words],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    child = slow(words, tmp_path, (5, 20, 20, 5), start_new_session=True)
     while not (tmp_path / "begun").exists():
         assert child.poll() is None
         time.sleep(0.05)
-    time.sleep(0.3)
+    time.sleep(1.0)
     sent = time.monotonic()
-    child.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(child.pid, number)  # as a terminal does
+    else:
+        child.send_signal(number)
     _, said = child.communicate()
     assert time.monotonic() - sent < 5
     assert child.returncode == status, said
@@ -196,6 +230,40 @@ def test_a_full_disk_is_one_line(tmp_path):
             [sys.executable, "-m", "codax", "info", "absent.codax"], stderr=full
         )
         assert quiet.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("models >&-", 1, "codax: Bad file descriptor\n"),
+        ("info x.codax >&-", 1, "Bad file descriptor\n"),
+        ("decode - -o x.png <&-", 1, "codax: stdin: Bad file descriptor\n"),
+        ("decode absent.codax <&- >&-", 1, "absent.codax: No such file or directory\n"),
+        ("models 2>&-", 0, ""),
+        ("decode absent.codax 2>&-", 1, ""),
+    ],
+)
+def test_streams_may_be_closed(words, status, said, tmp_path):
+    data = write(
+        Container(
+            codec_id=250,
+            weights_hash=b"fake01",
+            width=3,
+            height=2,
+            quality=150,
+            stream=b"abc",
+        )
+    )
+    (tmp_path / "x.codax").write_bytes(data)
+    done = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m codax {words}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stderr.endswith(said)
+    assert done.stderr.count("\n") <= 1
 
 
 @pytest.mark.parametrize("kind", ["a file", "full", "absent"])

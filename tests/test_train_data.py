@@ -1,6 +1,8 @@
 """Training data: folders, the held-out pictures, and both ways of cutting crops."""
 
 import itertools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from codax.errors import ConfigError, ImageError
+from codax.train.config import TrainConfig
 from codax.train.data import (
     ResidentSet,
     StreamingSet,
@@ -17,6 +20,7 @@ from codax.train.data import (
     read_rgb,
     split,
 )
+from codax.train.folders import run_pictures
 
 
 def position_picture(height: int, width: int, blue: int) -> np.ndarray:
@@ -52,6 +56,35 @@ def test_folders_without_pictures_are_errors(tmp_path):
         find_pictures([tmp_path])
     with pytest.raises(ConfigError, match="no such folder"):
         find_pictures([tmp_path / "absent"])
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(folder, tmp_path):
+    """A home that is read-only, or full."""
+    (tmp_path / "file").write_text("")
+    paths = find_pictures([folder])
+    resident = ResidentSet.load(paths, cache=tmp_path / "file" / "x.npz")
+    assert len(resident) == 3
+    script = (
+        "import sys; from pathlib import Path; from codax.train.data import *;"
+        "paths = find_pictures([sys.argv[1]]);"
+        "print(len(ResidentSet.load(paths, cache=Path(sys.argv[1], 'x.npz'))))"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; '{sys.executable}' -c \"$0\" $1", script, folder],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "3\n", done.stderr
+    assert not list(folder.glob("*.npz")) + list(folder.glob(".codax*"))
+
+
+def test_a_home_that_is_not_there_is_told(monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", no_home)
+    with pytest.raises(ConfigError, match="there is no home folder"):
+        run_pictures(TrainConfig(codec="factorized", preset="x", data=("~/photos",)))
 
 
 def test_split_follows_the_bytes_not_the_names(folder):

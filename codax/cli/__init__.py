@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from codax.cli.common import Parser, UsageError
-from codax.cli.reporting import any_encoding, describe, say
+from codax.cli.reporting import describe, prepare_streams, say
 from codax.cli.stopping import terminated
 from codax.cli.usage import nearest_command, parse
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Asked of the words and not of the parsed arguments, which may not come to be.
     traced = any(word in ("-vv", "-vvv") for word in words) or words.count("-v") > 1
-    any_encoding()
+    prepare_streams()
     try:
         with terminated():
             status = _run(words)

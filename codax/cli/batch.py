@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
+from codax.cli.crew import Crew, Do, Outcome
 from codax.cli.outputs import InputError, discard
 from codax.cli.plan import STREAM, Job, Plan
-from codax.cli.reporting import Reporter, StdoutError, Wait
+from codax.cli.reporting import Reporter, StdoutError
+from codax.coding.telling import Progress
 
 __all__ = ["run_jobs"]
 
 _GRACE = 1.0  # seconds that jobs in progress have after an interruption
 
-Work = Callable[[Job, Wait], tuple[int, int]]
-"""Does one job and reports its result: the bytes read, and those written."""
+Work = Callable[[Job, Reporter, Progress | None], tuple[int, int]]
+"""Does one job, reports its result and tells what of it is done: the bytes read, and
+those written. Picklable, until it is first called."""
 
 
 @dataclass
@@ -33,6 +40,15 @@ class _Tally:
     read: int = 0
     written: int = 0
     start: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts a job."""
+        if outcome is None:
+            self.failed += 1
+        else:
+            self.done += 1
+            self.read += outcome[0]
+            self.written += outcome[1]
 
     def say(self, report: Reporter) -> None:
         """Reports it in a line, if there was more than one job."""
@@ -64,23 +80,22 @@ class _Tally:
 def run_jobs(
     plan: Plan,
     work: Work,
+    args: argparse.Namespace,
     *,
-    threads: int,
     report: Reporter,
     doing: str,
+    at_a_time: int = 1,
     skip_existing: bool = False,
 ) -> int:
     """Does all jobs; a failure is reported and the rest goes on.
 
-    They run beside the main thread, which so hears of signals while a network is
-    compiled or run.
-
     Args:
         plan: the jobs.
         work: does one job and reports its result.
-        threads: jobs at a time.
+        args: of the command.
         report: where failures are said.
         doing: the word for a wait, such as `encoding`.
+        at_a_time: jobs at a time; each of several has a process of its own.
         skip_existing: leave jobs whose outputs exist.
 
     Returns:
@@ -88,71 +103,102 @@ def run_jobs(
     """
     for words in plan.passed_over:
         report.note(f"passed over: {words}")
-    todo: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
     tally = _Tally(len(plan.jobs))
-    for number, job in enumerate(plan.jobs, 1):
+    todo: list[Job] = []
+    for job in plan.jobs:
         if skip_existing and job.target != STREAM and os.path.exists(job.target):
             tally.skipped += 1
             report.detail(f"{job.source}: {job.target} exists")
         else:
-            todo.put((number, job))
-    left = todo.qsize()
-    threads = min(threads, left)
-    ended: queue.SimpleQueue[tuple[int, int] | BaseException | None]
-    ended = queue.SimpleQueue()
-    with report.waiting(f"{doing} {left} files") as wait:
-
-        def crew() -> None:
-            while True:
-                try:
-                    number, job = todo.get_nowait()
-                except queue.Empty:
-                    return
-                if threads == 1:
-                    wait.begin(f"{doing} {number} of {len(plan.jobs)}: {job.source}")
-                # Whatever goes wrong, the main thread waits for an outcome.
-                try:
-                    ended.put(_outcome(job, work, wait, report))
-                except BaseException as error:
-                    ended.put(error)
-
-        members = [threading.Thread(target=crew, daemon=True) for _ in range(threads)]
+            todo.append(job)
+    at_a_time = min(at_a_time, len(todo))
+    with report.waiting(f"{doing} {len(todo)} files") as wait:
+        several = at_a_time > 1
+        crew: Crew | _Thread
+        if several:
+            do = partial(_outcome, work=work, progress=None)
+            crew = Crew(at_a_time, do, args, report)
+        else:
+            do = partial(_outcome, work=work, progress=wait.progress)
+            crew = _Thread(
+                do,
+                report,
+                lambda number, job: wait.begin(
+                    f"{doing} {number} of {len(todo)}: {job.source}"
+                ),
+            )
         try:
-            for member in members:
-                member.start()
-            for count in range(1, left + 1):
-                outcome = ended.get()
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                if outcome is None:
-                    tally.failed += 1
-                else:
-                    tally.done += 1
-                    tally.read += outcome[0]
-                    tally.written += outcome[1]
-                if threads > 1:
-                    wait.begin(f"{doing} {left} files, {count} done")
+            for count, outcome in enumerate(crew.outcomes(todo), 1):
+                tally.add(outcome)
+                if several:
+                    wait.begin(f"{doing} {len(todo)} files, {count} done")
         except BaseException as stop:
-            _stop(members, todo, plan.jobs)
+            crew.stop()
             if isinstance(stop, KeyboardInterrupt):
                 tally.say(report)
-            if any(member.is_alive() for member in members):
+            if isinstance(crew, _Thread) and crew.runs():
                 _leave(stop)
             raise
-    for member in members:
-        member.join()
     tally.say(report)
     return 1 if tally.failed else 0
 
 
+class _Thread:
+    """Does jobs one after another beside the main thread.
+
+    That so hears of signals while a network is compiled or run.
+    """
+
+    def __init__(self, do: Do, report: Reporter, begins: Callable[[int, Job], None]):
+        self._do, self._report, self._begins = do, report, begins
+        self._stopped = threading.Event()
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._jobs: list[Job] = []
+
+    def outcomes(self, jobs: list[Job]) -> Iterator[Outcome]:
+        """Does jobs; yields what came of each, raises what ends all."""
+        self._jobs = jobs
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        for _ in jobs:
+            outcome = self._ended.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+        self._thread.join()
+
+    def _run(self) -> None:
+        for number, job in enumerate(self._jobs, 1):
+            if self._stopped.is_set():
+                return
+            self._begins(number, job)
+            # Whatever goes wrong, the main thread waits for an outcome.
+            try:
+                self._ended.put(self._do(job, self._report))
+            except BaseException as error:
+                self._ended.put(error)
+                return
+
+    def stop(self) -> None:
+        """Gives up what is not begun, waits a moment for the rest, and removes that."""
+        self._stopped.set()
+        self._thread.join(_GRACE)
+        for job in self._jobs:
+            discard(job)
+
+    def runs(self) -> bool:
+        """Whether it still does a job."""
+        return self._thread.is_alive()
+
+
 def _outcome(
-    job: Job, work: Work, wait: Wait, report: Reporter
-) -> tuple[int, int] | None:
+    job: Job, report: Reporter, *, work: Work, progress: Progress | None
+) -> Outcome:
     """Does a job: bytes read and written, None if it failed; raises what ends all."""
     try:
         if job.problem:
             raise InputError(job.problem)
-        return work(job, wait)
+        return work(job, report, progress)
     except (BrokenPipeError, StdoutError):
         raise
     # One damaged file, whatever it breaks, must not cost the others.
@@ -161,25 +207,9 @@ def _outcome(
         return None
 
 
-def _stop(
-    members: list[threading.Thread], todo: queue.SimpleQueue, jobs: list[Job]
-) -> None:
-    """Gives up what is not begun, waits a moment for the rest, and removes that."""
-    while not todo.empty():
-        try:
-            todo.get_nowait()
-        except queue.Empty:
-            break
-    until = time.monotonic() + _GRACE
-    for member in members:
-        member.join(max(0.0, until - time.monotonic()))
-    for job in jobs:
-        discard(job)
-
-
 def _leave(stop: BaseException) -> None:
-    """Ends the process at once: threads that compile or compute cannot be ended."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Ends the process at once: a thread that compiles or computes cannot be ended."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     interrupted = isinstance(stop, KeyboardInterrupt)
     os._exit(128 + getattr(stop, "signal", 2) if interrupted else 1)

@@ -83,7 +83,7 @@ def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         type=positive_count,
         default=1,
         metavar="N",
-        help="files at a time (default 1; one already uses all cores)",
+        help="files at a time, a process for each (default 1); for small pictures",
     )
     rare.add_argument(
         "--device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from codax.cli.batch import run_jobs
@@ -17,11 +18,13 @@ from codax.cli.common import (
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, last_as_output
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter
+from codax.coding.telling import Progress, listening
 from codax.files.container import MAX_PIXELS
 from codax.files.folders import PICTURES, ending
 
 if TYPE_CHECKING:
+    from codax.cli.runtime import CodecShelf
     from codax.coding.samples import SampleCoder
     from codax.face.codec import Codec
     from codax.files.container import Container
@@ -92,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
     report = Reporter(args)
     return run_jobs(
         plan,
-        _Decode(args, report, form),
-        threads=args.jobs,
+        _Decode(args, form),
+        args,
+        at_a_time=args.jobs,
         report=report,
         doing="decoding",
         skip_existing=args.skip_existing,
@@ -103,18 +107,20 @@ def run(args: argparse.Namespace) -> int:
 class _Decode:
     """Does one job after another with the codecs that the files name."""
 
-    def __init__(self, args: argparse.Namespace, report: Reporter, form: str):
+    def __init__(self, args: argparse.Namespace, form: str):
+        self._args, self._form = args, form
+
+    @cached_property
+    def _shelf(self) -> CodecShelf:
         from codax.cli.runtime import CodecShelf
 
-        self._args = args
-        self._report = report
-        self._form = form
-        self._shelf = CodecShelf(args.device, args.runtime)
+        return CodecShelf(self._args.device, self._args.runtime)
 
-    def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
+    def __call__(
+        self, job: Job, report: Reporter, progress: Progress | None
+    ) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""
-        from codax.cli.pictures import is_ours, picture_bytes, trim_profile
-        from codax.coding.telling import listening
+        from codax.cli.pictures import is_ours, picture_bytes, unkept
         from codax.face.decoding import decode_file
         from codax.files import container
 
@@ -128,18 +134,18 @@ class _Decode:
             nonlocal model
             codec = self._find(file)
             model = codec.name
-            self._report.detail(f"{job.source}: decoding with {model}")
+            report.detail(f"{job.source}: decoding with {model}")
             return codec.coder
 
         with pending(job, force=args.force, ours=is_ours) as out:
-            with listening(wait.progress):
+            with listening(progress):
                 image = decode_file(file, find, oracle=args.oracle)
-            if self._form == "png" and (note := trim_profile(image)):
-                self._report.note(f"{job.source}: {note}")
+            if lost := unkept(image, self._form):
+                report.note(f"{job.source}: not kept: {', '.join(lost)}")
             picture = picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start
-        self._report.result(
+        report.result(
             f"{job.source} -> {job.target}  {image.width}x{image.height} {image.mode}  "
             f"{len(picture)} B  {seconds:.2f} s",
             {
@@ -151,6 +157,7 @@ class _Decode:
                 "mode": image.mode,
                 "bytes": len(picture),
                 "seconds": seconds,
+                "not_kept": lost,
             },
         )
         return len(data), len(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from codax.cli.batch import run_jobs
@@ -17,12 +18,14 @@ from codax.cli.common import (
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, check_ending, last_as_output
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter
 from codax.coding.effort import DEFAULT_EFFORT, effort_of
+from codax.coding.telling import Progress, listening
 from codax.errors import ConfigError, ModelError
 from codax.files.folders import PICTURES
 
 if TYPE_CHECKING:
+    from codax.cli.runtime import CodecShelf
     from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
@@ -116,11 +119,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{card.name} has no lossless path; leave --model out")
     load_codec_file(args)
     report = Reporter(args)
-    encode = _Encode(args, report, model=args.model or card.name)
+    encode = _Encode(args, model=args.model or card.name)
     return run_jobs(
         plan,
         encode,
-        threads=args.jobs,
+        args,
+        at_a_time=args.jobs,
         report=report,
         doing="encoding",
         skip_existing=args.skip_existing,
@@ -130,17 +134,19 @@ def run(args: argparse.Namespace) -> int:
 class _Encode:
     """Does one job after another with one codec."""
 
-    def __init__(self, args: argparse.Namespace, report: Reporter, *, model: str):
+    def __init__(self, args: argparse.Namespace, *, model: str):
+        self._args, self._model = args, model
+
+    @cached_property
+    def _shelf(self) -> CodecShelf:
         from codax.cli.runtime import CodecShelf
 
-        self._args = args
-        self._report = report
-        self._model = model
-        self._shelf = CodecShelf(args.device, args.runtime)
+        return CodecShelf(self._args.device, self._args.runtime)
 
-    def __call__(self, job: Job, wait: Wait) -> tuple[int, int]:
+    def __call__(
+        self, job: Job, report: Reporter, progress: Progress | None
+    ) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""
-        from codax.coding.telling import listening
         from codax.files import container, opening, pictures
 
         args = self._args
@@ -151,10 +157,10 @@ class _Encode:
             # With other --metadata the user has said what need not be.
             lost = picture.lost + (picture.lost_words if args.metadata == "all" else ())
             if lost:
-                self._report.note(f"{job.source}: not kept: {', '.join(lost)}")
+                report.note(f"{job.source}: not kept: {', '.join(lost)}")
             codec = self._shelf.get(self._model, self._load)
-            self._report.detail(f"{job.source}: encoding with {codec.name}")
-            with listening(wait.progress):
+            report.detail(f"{job.source}: encoding with {codec.name}")
+            with listening(progress):
                 data = codec.encode(
                     picture,
                     quality=args.quality,
@@ -178,7 +184,7 @@ class _Encode:
             line += "stored without loss"
         else:
             line += "lossless" if args.lossless else f"quality {file.quality / 2:g}"
-        self._report.result(
+        report.result(
             line,
             {
                 "input": job.source,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from codax.cli.common import (
     UsageError,
@@ -155,7 +152,11 @@ def run(args: argparse.Namespace) -> int:
         anchor = codecs[names.index(anchor)].name
     facts = conditions(folder.resolve().name, shlex.join(["codax", *sys.argv[1:]]))
     models = [codec.name for codec in codecs if codec.warm_up]
-    with _Progress(args) as progress:
+    with report.waiting("measuring") as wait:
+
+        def progress(done: int, total: int, what: str) -> None:
+            wait.goes_on(f"measuring {done} of {total}: {what}", done / max(total, 1))
+
         result = sweep(
             folder,
             codecs,
@@ -328,28 +329,6 @@ def _say_summary(
         print(f"{s.name:24} {cells}{s.encode_s:7.3f} {s.decode_s:7.3f}")
         for reason in s.reasons:
             report.note(f"{s.name}: {reason}")
-
-
-class _Progress:
-    """One line on a terminal that says how far the sweep is."""
-
-    def __init__(self, args: argparse.Namespace):
-        plain = os.environ.get("TERM", "dumb") == "dumb"
-        self._shown = sys.stderr.isatty() and not plain and not args.quiet
-        self._next = time.monotonic() + 1.0
-
-    def __enter__(self) -> Callable[[int, int, str], None]:
-        return self._update
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._shown:
-            print("\x1b[2K", end="\r", file=sys.stderr, flush=True)
-
-    def _update(self, done: int, total: int, what: str) -> None:
-        if self._shown and time.monotonic() > self._next:
-            self._next = time.monotonic() + 0.2
-            line = f"codax: {done} of {total}: {what}"[:79]
-            print(f"\x1b[2K{line}", end="\r", file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from pathlib import Path
 
 from codax.cli.common import (
@@ -83,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     prepare_jax()
     import dataclasses
 
+    from codax.files.writing import making
     from codax.train.config import read_run
     from codax.train.folders import centre_crops, run_pictures
     from codax.train.record import read_data
@@ -101,20 +101,17 @@ def run(args: argparse.Namespace) -> int:
     stem = f"{config.codec}-{config.preset}"
     version = int(match["version"] or next_version(target, stem))
     place = target / f"{stem}-v{version}"
-    if (existed := place.exists()) and not args.force:
+    if place.exists() and not args.force:
         raise UsageError(f"{place} exists; add -f to replace it")
     folders = args.data or read_data(folder).get("folders", ())
     _, held_out = run_pictures(config, folders)
     pictures = centre_crops(held_out, 4, 512)
-    try:
-        with report.waiting("checking the estimate against files"):
-            codec = export_run(
-                folder, config, target, pictures, version=version, share=args.share
-            )
-    except BaseException:
-        if not existed:  # Half of a checkpoint would be taken for one.
-            shutil.rmtree(place, ignore_errors=True)
-        raise
+    waiting = report.waiting("checking the estimate against files")
+    # Half of a checkpoint would be taken for one.
+    with waiting, making(place):
+        codec = export_run(
+            folder, config, target, pictures, version=version, share=args.share
+        )
     if args.default:
         set_default(target, codec.name)
     error = codec.card["estimate_error"]

@@ -27,9 +27,9 @@ __all__ = [
     "Reporter",
     "StdoutError",
     "Wait",
-    "any_encoding",
     "describe",
     "one_line",
+    "prepare_streams",
     "say",
 ]
 
@@ -38,14 +38,27 @@ _TICK = 0.25  # seconds between two looks at a wait
 _KEYWORD = re.compile(r"`(\w+)=([\w.]+)`")
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
 _WIPE = "\x1b[2K"  # of the terminal's row
+_STREAMS = (
+    ("stdin", "r", os.O_WRONLY),
+    ("stdout", "w", os.O_RDONLY),
+    ("stderr", "w", os.O_WRONLY),
+)
 
 
 class StdoutError(CodaxError):
     """What was asked for cannot be written to stdout, such as to a full disk."""
 
 
-def any_encoding() -> None:
-    """Lets names be printed that the terminal's encoding does not have, as escapes."""
+def prepare_streams() -> None:
+    """Makes stdin, stdout and stderr fit for any name and any caller.
+
+    What the terminal's encoding does not have is printed as escapes. Where the caller
+    has closed stdin or stdout (`>&-`) they fail when they are used, instead of being
+    None or, worse, the number of a file that is opened later; words go nowhere.
+    """
+    for name, mode, wrong in _STREAMS:
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, wrong), mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -123,6 +136,9 @@ class Reporter:
             BrokenPipeError: the reader went away.
             StdoutError: it cannot be written.
         """
+        with self._screen:
+            if self._wait and (wiped := self._wait.wiped()):
+                say("", before=wiped, end="")
         try:
             print(text, flush=True)
         except BrokenPipeError:
@@ -212,6 +228,11 @@ class Wait:
         with self._screen:
             self._text, self._share = text, 0.0
             self._start = time.monotonic()
+
+    def goes_on(self, text: str, share: float) -> None:
+        """Says what of the same wait is at hand, and what is done, 0 to 1."""
+        with self._screen:
+            self._text, self._share = text, share
 
     def progress(self, share: float) -> None:
         """Takes what of it is done, 0 to 1."""

@@ -46,6 +46,7 @@ def prepare(device: str = "auto") -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept / "jax"))
         for limit in ("COMPILE_TIME_SECS", "ENTRY_SIZE_BYTES"):
             os.environ.setdefault(f"JAX_PERSISTENT_CACHE_MIN_{limit}", "-1")
+        _tolerate_cache()
 
 
 def prepare_jax(device: str = "auto") -> None:
@@ -65,8 +66,7 @@ def prepare_jax(device: str = "auto") -> None:
         jax.config.update("jax_compilation_cache_dir", str(kept / "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        # An entry that another process is about to write is compiled here once more.
-        warnings.filterwarnings("ignore", "Error (reading|writing) persistent")
+        _tolerate_cache()
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
     elif device == "gpu":
@@ -74,6 +74,14 @@ def prepare_jax(device: str = "auto") -> None:
             jax.config.update("jax_default_device", jax.devices("gpu")[0])
         except RuntimeError as error:
             raise ConfigError("--device gpu: JAX finds no GPU here") from error
+
+
+def _tolerate_cache() -> None:
+    """Lets JAX say nothing of an entry that it cannot read or write.
+
+    Another process may be about to write it, or the disk is full; it is compiled here.
+    """
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent")
 
 
 def _made(folder: Path) -> bool:

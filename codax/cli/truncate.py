@@ -14,7 +14,8 @@ from codax.cli.common import (
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, check_ending
-from codax.cli.reporting import Reporter, Wait
+from codax.cli.reporting import Reporter
+from codax.coding.telling import Progress
 
 __all__ = ["add_parser", "run"]
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--json and -o - would both write to stdout")
     report = Reporter(args)
 
-    def cut(job: Job, wait: Wait) -> tuple[int, int]:
+    def cut(job: Job, report: Reporter, progress: Progress | None) -> tuple[int, int]:
         from codax.files import container, layers
 
         data = read_source(job.source)
@@ -82,4 +83,4 @@ def run(args: argparse.Namespace) -> int:
         )
         return len(data), len(short)
 
-    return run_jobs(plan, cut, threads=1, report=report, doing="cutting")
+    return run_jobs(plan, cut, args, report=report, doing="cutting")

@@ -36,8 +36,9 @@ MATRIX, STEPS = "g_e/klt", "g_e/step"
 """Of what is stored with the weights."""
 SLOPE = 6.0 / np.log(2.0)
 """Bits that a squared step of error is worth: lambda / 3 times the step squared."""
-LEAST = 8.0
-"""Bits below which no cell is worth looking at."""
+LEAST, EACH = 8.0, 2.0
+"""Bits that a cell and each of its coefficients cost at least, about: what gains less
+is not worth looking at."""
 
 
 def cells(pictures: Array) -> Array:
@@ -135,6 +136,6 @@ class Enhancement:
 
     @staticmethod
     def candidates(value: np.ndarray) -> np.ndarray:
-        """Cells whose error is worth some bits, float32[1 h w 1] of 0 and 1."""
-        worth = SLOPE * (value**2).sum(-1, keepdims=True)
+        """Cells that may be worth their bits, float32[1 h w 1] of 0 and 1."""
+        worth = np.maximum(SLOPE * value**2 - EACH, 0.0).sum(-1, keepdims=True)
         return (worth > LEAST).astype(np.float32)

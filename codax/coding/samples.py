@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from codax.coding import interpreters
+from codax.coding.costs import cost_maps
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
 from codax.coding.evaluating import telling_run
 from codax.coding.order import (
     CELL,
     Order,
     State,
-    Step,
     SymbolSink,
     layer_count,
     layers_at,
@@ -159,7 +159,7 @@ class SampleCoder:
         _, state = self.feed(rgb, quality, meters, trellis=trellis)
         extents = self.order.extents(*rgb.shape[:2])
         every = [bits for meter in meters for bits in meter.bits]
-        return _maps(self.order.steps, every, state, extents)
+        return cost_maps(self.order.steps, every, state, extents)
 
     def feed(
         self,
@@ -235,7 +235,7 @@ class SampleCoder:
         latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
         state = code(latents, [meter], _ENHANCED, _TRIED, known)
         late = [step for step in self.order.steps if step.stage]
-        bits = _maps(late, meter.bits, state, extents)
+        bits = cost_maps(late, meter.bits, state, extents)
         silent = -np.log2(1.0 - 2.0 ** -np.maximum(bits[FLAGS], 1e-3))
         price = sum(bits.values()) - silent
         kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
@@ -404,36 +404,3 @@ def _own(found: State, extents: Mapping[str, tuple[int, int]]) -> dict[str, np.n
         for name, value in found.items()
         if name in extents
     }
-
-
-def _maps(
-    steps: Sequence[Step],
-    every: Sequence[np.ndarray],
-    state: State,
-    extents: Mapping[str, tuple[int, int]],
-) -> dict[str, np.ndarray]:
-    """What coded steps cost by position, by step float64[rows columns].
-
-    Args:
-        steps: those of a coding order.
-        every: bits of the symbols of each step that coded any, in turn.
-        state: what was coded.
-        extents: by target, the rows and columns that are coded.
-    """
-    found = {}
-    left = iter(every)
-    for step in steps:
-        # Layers that the quality does not have, the chroma of a grey picture.
-        if not step.coded or not step.applies(state):
-            continue
-        sides = extents[step.target]
-        where = step.positions(state, *sides)
-        own = np.ones(sides, bool) if where is None else where
-        bits = next(left, None) if own.any() else np.zeros(0)
-        if bits is None:
-            break
-        found[step.name] = np.zeros(own.shape)
-        # Rounds are rows of one channel each; other steps list by position.
-        sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
-        found[step.name][own] = sums
-    return found

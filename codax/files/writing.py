@@ -1,15 +1,16 @@
-"""Files that appear, or replace others, whole or not at all."""
+"""Files and folders that appear, or replace others, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["writing"]
+__all__ = ["making", "writing"]
 
 
 @contextlib.contextmanager
@@ -29,3 +30,22 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Lets a folder be written, which is gone again if the block fails.
+
+    One that is there already is put aside meanwhile, and comes back then.
+    """
+    aside = folder.with_name(f".codax-{secrets.token_hex(6)}.old")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
