@@ -228,13 +228,14 @@ def folder(monkeypatch, tmp_path):
 
 def test_the_line_and_the_object_say_it(folder, capsys):
     assert main(["encode", "text.png", "photo.png", "-q5", "-o", "out/"]) == 0
-    first, second = capsys.readouterr().err.splitlines()
+    first, second, sums = capsys.readouterr().err.splitlines()
     assert first.endswith("  stored without loss")
+    assert sums.startswith("2 files done")
     assert "stored" not in second
     assert main(["encode", "text.png", "--target-psnr", "30"]) == 0
     assert capsys.readouterr().err.strip().endswith("s  stored without loss")
     assert main(["encode", "text.png", "photo.png", "-q5", "-fo", "out", "--json"]) == 0
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    first, second, _ = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["stored"], first["model"], first["quality"]) == (True, "stored", 100)
     assert (second["stored"], second["model"]) == (False, "fake-tiny-v1")
     assert main(["encode", "text.png", "--no-fallback", "-f", "--json"]) == 0
