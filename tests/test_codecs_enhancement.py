@@ -11,11 +11,12 @@ from flax import nnx
 from small_codecs import packed_codec, photo, small_networks, synthetic, with_trellis
 
 from codax.codecs.enhancement import fit_errors
-from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, cells, pictures
+from codax.coding.enhancement import ERRORS, FLAGS, Enhancement
 from codax.errors import ConfigError, FormatError, ModelError
 from codax.evaluation.metrics import psnr
 from codax.face.codec import Codec
 from codax.files import container
+from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.rates import FineRates
 
 NAME = "quadtree-enhanced"
@@ -161,8 +162,8 @@ def test_the_layer_is_refined_around():
 
 def test_cells_are_blocks_of_pixels_and_back():
     x = np.arange(2 * 32 * 48 * 3).reshape(2, 32, 48, 3)
-    assert np.array_equal(cells(x)[1, 1, 2], x[1, 16:32, 32:48].ravel())
-    assert np.array_equal(pictures(cells(x)), x)
+    assert np.array_equal(space_to_depth(x, 16)[1, 1, 2], x[1, 16:32, 32:48].ravel())
+    assert np.array_equal(depth_to_space(space_to_depth(x, 16), 16), x)
 
 
 def test_the_transform_is_fitted_to_the_worst_errors():

@@ -6,8 +6,8 @@ from small_codecs import photo, small_types
 
 from codax.transforms import cell_types
 from codax.transforms.adaptive import Bases
+from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.cell_types import choose, fit_types
-from codax.transforms.layers import depth_to_space, space_to_depth
 
 LARGE, SMALL = 2, 2
 

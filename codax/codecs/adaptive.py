@@ -37,14 +37,9 @@ from codax.coding.masks import channels
 from codax.coding.order import Network, Step
 from codax.coding.rate import rate
 from codax.entropy.domain import LatentDomain
-from codax.entropy.exact import ExactDense, half_up, inward_clip, straight_through_round
+from codax.entropy.exact import ExactDense, straight_through_round
+from codax.entropy.heads import odds_bias, odds_index, scale_bias
 from codax.entropy.networks import ExactBlock, ExactTrunk, PhaseDense
-from codax.entropy.tables import (
-    BINARY_COUNT,
-    BINARY_STEP,
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-)
 from codax.entropy.training import BinarySource, ScaleSource
 from codax.entropy.units import HEAD_LIMIT, UNIT
 from codax.errors import ConfigError
@@ -126,9 +121,7 @@ def _odds(half: int):
         x = getattr(prior, f"map{half}")(features, extent, exact=exact)
         x = getattr(prior, f"map_block{half}")(x, extent, exact=exact)
         raw = getattr(prior, f"map_head{half}")(x, extent, exact=exact)
-        x = (raw + 8.0 * (BINARY_COUNT - 1)) * 2.0**-4
-        index = inward_clip(half_up(x) if exact else x, 0.0, BINARY_COUNT - 1.0)
-        return (index,)
+        return (odds_index(raw, exact=exact),)
 
     return network
 
@@ -298,8 +291,7 @@ class AdaptivePrior(HyperPrior):
             share: float32[T], of cells.
         """
         self.domain.set_scale(std[:, : self.latents].ravel())
-        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        self.type_index[...] = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
+        self.type_index[...] = scale_bias(std)
         part = np.maximum(np.append(share, [0.0] * (4 - len(share))), 1e-3)
         if self.large == 1:
             part = part[[0, 3, 1, 2]]
@@ -310,8 +302,7 @@ class AdaptivePrior(HyperPrior):
             *[START_FLAG] * len(share),
         ]
         for half in range(2):
-            bias = np.asarray(logits, np.float32) / BINARY_STEP / 4.0
-            getattr(self, f"map_head{half}").bias[...] = jnp.asarray(bias)
+            getattr(self, f"map_head{half}").bias[...] = odds_bias(logits)
 
     def _of_types(self, types: jax.Array, table: jax.Array) -> jax.Array:
         """Rows of a table by each cell's type: exact, one product is not zero."""

@@ -19,23 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codax.coding.enhancement import COEFFICIENTS, ERRORS, FLAGS, cells, pays, pictures
+from codax.coding.enhancement import COEFFICIENTS, ERRORS, FLAGS, pays
 from codax.coding.masks import Mask
-from codax.coding.order import Step
+from codax.coding.order import CELL, Step
 from codax.coding.rate import Prior, rate
 from codax.entropy.densities import ScaleShape
 from codax.entropy.domain import LatentDomain
-from codax.entropy.exact import ExactDense, half_up, inward_clip
+from codax.entropy.exact import ExactDense
+from codax.entropy.heads import head, odds_bias, odds_index, scale_bias
 from codax.entropy.networks import ExactBlock, ExactTrunk
-from codax.entropy.tables import (
-    BINARY_COUNT,
-    BINARY_STEP,
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-)
 from codax.entropy.training import BinarySource, ResidualSource, Source
 from codax.entropy.trellis import Trellis
-from codax.entropy.units import HEAD_LIMIT, UNIT
+from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.layers import Fixed, pointwise
 from codax.transforms.rates import FineRates
 
@@ -61,7 +56,8 @@ HARDEST = 0.3
 """Share of cells whose errors the transform is fitted to."""
 
 
-def _first(step: int) -> tuple[int, int]:
+def _range(step: int) -> tuple[int, int]:
+    """The coefficients of a step."""
     return (0, FIRST) if step == 0 else (FIRST, COEFFICIENTS)
 
 
@@ -102,7 +98,7 @@ def enhancement_steps() -> tuple[Step, ...]:
                 target=ERRORS,
                 reads=(DERIVED, ERRORS) if k else (DERIVED,),
                 network=_heads(k),
-                mask=Mask((tuple(range(*_first(k))),) * 4),
+                mask=Mask((tuple(range(*_range(k))),) * 4),
                 within=FLAGS,
                 halo=HALO if k else 0,
                 stage=1,
@@ -137,27 +133,15 @@ class EnhancementPrior(nnx.Module):
         self.domain = LatentDomain(COEFFICIENTS, rates)
         self.enter = ExactDense(features + latents, own, rngs=rngs, kept_in=latents)
         self.body = ExactTrunk(BLOCKS, own, 2 * own, rngs=rngs)
-        self.flag = self._head(own, 1, 8, rngs)
-        odds = np.log(SOME / (1 - SOME)) / BINARY_STEP / 4.0
-        self.flag.bias[...] = jnp.full((1,), odds, jnp.float32)
+        make = head(rngs)
+        self.flag = make(own, 1)
+        self.flag.bias[...] = odds_bias([np.log(SOME / (1 - SOME))])
         self.follow = ExactDense(own + FIRST, own, rngs=rngs, kept_in=FIRST)
         self.block = ExactBlock(own, 2 * own, rngs=rngs)
         for k in range(2):
-            low, high = _first(k)
-            setattr(self, f"offset{k}", self._head(own, high - low, 4, rngs))
-            setattr(self, f"spread{k}", self._head(own, high - low, 8, rngs))
-
-    @staticmethod
-    def _head(inputs: int, outputs: int, shift: int, rngs: nnx.Rngs) -> ExactDense:
-        return ExactDense(
-            inputs,
-            outputs,
-            rngs=rngs,
-            relu=False,
-            shift=shift,
-            limit=HEAD_LIMIT,
-            gain=0.1,
-        )
+            low, high = _range(k)
+            setattr(self, f"offset{k}", make(own, high - low, shift=4))
+            setattr(self, f"spread{k}", make(own, high - low, shift=8))
 
     def sources(self, shape: ScaleShape) -> dict[str, Source]:
         """How flags and coefficients are coded; the shape is that of y's tables."""
@@ -180,10 +164,9 @@ class EnhancementPrior(nnx.Module):
             std: float32[768], of coefficients in steps at the middle quality.
         """
         self.domain.set_scale(std)
-        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        bias = jnp.asarray(index * (16.0 / UNIT), jnp.float32)
+        bias = scale_bias(std)
         for k in range(2):
-            getattr(self, f"spread{k}").bias[...] = bias[slice(*_first(k))]
+            getattr(self, f"spread{k}").bias[...] = bias[slice(*_range(k))]
 
     def errors(self, features, seen, extent, *, exact=True) -> jax.Array:
         """Features of the layer, float32[N h w C], of the codec's and of known y."""
@@ -194,12 +177,11 @@ class EnhancementPrior(nnx.Module):
     def odds(self, errors, extent, *, exact=True) -> jax.Array:
         """The number of each flag's table, float32[N h w 1]."""
         raw = self.flag(errors, extent, exact=exact)
-        x = (raw + 8.0 * (BINARY_COUNT - 1)) * 2.0**-4
-        return inward_clip(half_up(x) if exact else x, 0.0, BINARY_COUNT - 1.0)
+        return odds_index(raw, exact=exact)
 
     def heads(self, step: int, errors, known, quality, extent, *, exact=True):
         """Offset and index of a step's symbols, float32[N h w k] each."""
-        channels = slice(*_first(step))
+        channels = slice(*_range(step))
         x = errors
         if known:
             seen = self.domain.see(known[0], quality, exact=exact)[..., :FIRST]
@@ -228,11 +210,14 @@ class EnhancementTransform(nnx.Module):
 
     def forward(self, error: jax.Array, quality: jax.Array) -> jax.Array:
         """Errors float32[N H W 3] to coefficients float32[N H/16 W/16 768] in steps."""
-        return pointwise(cells(error), self.klt[...]) / self._step(quality)
+        return pointwise(space_to_depth(error, CELL), self.klt[...]) / self._step(
+            quality
+        )
 
     def inverse(self, e: jax.Array, quality: jax.Array) -> jax.Array:
         """Undoes `forward`."""
-        return pictures(pointwise(e * self._step(quality), self.klt[...].T))
+        blocks = pointwise(e * self._step(quality), self.klt[...].T)
+        return depth_to_space(blocks, CELL)
 
 
 def enhance(
@@ -281,9 +266,7 @@ def enhance(
         )
 
     bits, kept = code(jnp.ones_like(value[..., :1]), None, maps=True)
-    silent = -jnp.log2(1.0 - 2.0 ** -bits[FLAGS])  # what no flag would cost
-    price = sum(bits.values()) - silent
-    flag = jax.lax.stop_gradient(pays(value, kept[ERRORS], price))
+    flag = jax.lax.stop_gradient(pays(value, kept[ERRORS], bits))
     bits, kept = code(flag[..., None].astype(jnp.float32), key)
     return bits, base + transform.inverse(kept[ERRORS], quality)
 
@@ -298,7 +281,7 @@ def fit_errors(error: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
         The matrix float32[768 768], and standard deviations float32[768] in steps.
     """
-    blocks = cells(error / step[:, None, None, None])
+    blocks = space_to_depth(error / step[:, None, None, None], CELL)
     blocks = blocks.reshape(-1, COEFFICIENTS)
     energy = (blocks**2).sum(1)
     blocks = blocks[energy >= np.quantile(energy, 1 - HARDEST)].astype(np.float64)

@@ -10,12 +10,9 @@ Source: Ballé et al. 2018; Minnen, Ballé and Toderici 2018.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -23,11 +20,10 @@ from codax.codecs.autoencoder import Autoencoder
 from codax.coding.order import Step
 from codax.entropy.densities import ScaleShape, StaticDensity
 from codax.entropy.domain import LatentDomain
-from codax.entropy.exact import ExactDense, check_module
+from codax.entropy.exact import check_module
+from codax.entropy.heads import head, scale_bias
 from codax.entropy.networks import HyperSynthesis
-from codax.entropy.tables import LOG_SCALE_MIN, LOG_SCALE_STEP
 from codax.entropy.training import ResidualSource, Source, StaticSource
-from codax.entropy.units import HEAD_LIMIT, UNIT
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.rates import FineRates
@@ -134,17 +130,11 @@ class HyperPrior(nnx.Module):
             std: float32[M], standard deviations of y in steps at the middle quality.
         """
         self.domain.set_scale(std)
-        index = (np.log(np.maximum(std, 0.11)) - LOG_SCALE_MIN) / LOG_SCALE_STEP
-        self.set_index(jnp.asarray(index * (16.0 / UNIT), jnp.float32))
+        self.set_index(scale_bias(std))
 
     def set_index(self, bias) -> None:
         """Sets the scale heads' biases, float32[M], channel by channel."""
         raise NotImplementedError
-
-
-def head(rngs: nnx.Rngs) -> Callable[..., ExactDense]:
-    """Makes heads `(inputs, outputs, shift=4 for means, 8 for scales)`."""
-    return partial(ExactDense, rngs=rngs, relu=False, limit=HEAD_LIMIT, gain=0.1)
 
 
 def around(

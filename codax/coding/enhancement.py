@@ -24,7 +24,12 @@ import numpy as np
 
 from codax.coding.order import CELL
 from codax.errors import ModelError
-from codax.transforms.arrays import Array, array_module
+from codax.transforms.arrays import (
+    Array,
+    array_module,
+    depth_to_space,
+    space_to_depth,
+)
 
 __all__ = ["COEFFICIENTS", "ERRORS", "FLAGS", "Enhancement", "pays"]
 
@@ -36,38 +41,25 @@ MATRIX, STEPS = "g_e/klt", "g_e/step"
 """Of what is stored with the weights."""
 SLOPE = 6.0 / np.log(2.0)
 """Bits that a squared step of error is worth: lambda / 3 times the step squared."""
+LEAST_FLAG = 1e-3
+"""Bits that a flag costs at least when it is weighed against its opposite."""
 LEAST, EACH = 8.0, 2.0
 """Bits that a cell and each of its coefficients cost at least, about: what gains less
 is not worth looking at."""
 
 
-def cells(pictures: Array) -> Array:
-    """Blocks of 16x16 of [N H W 3], sides multiples of 16, as [N H/16 W/16 768]."""
-    n, height, width, planes = pictures.shape
-    h, w = height // CELL, width // CELL
-    blocks = pictures.reshape(n, h, CELL, w, CELL, planes)
-    blocks = array_module(pictures).moveaxis(blocks, 3, 2)
-    return blocks.reshape(n, h, w, planes * CELL * CELL)
-
-
-def pictures(blocks: Array) -> Array:
-    """Undoes `cells`."""
-    n, h, w, _ = blocks.shape
-    found = blocks.reshape(n, h, w, CELL, CELL, 3)
-    found = array_module(blocks).moveaxis(found, 2, 3)
-    return found.reshape(n, h * CELL, w * CELL, 3)
-
-
-def pays(value: Array, kept: Array, bits: Array) -> Array:
+def pays(value: Array, kept: Array, bits: Mapping[str, Array]) -> Array:
     """Which cells are worth coding, bool[N h w].
 
     Args:
         value: float32[N h w 768], coefficients in steps.
         kept: the same shape, as they would be decoded.
-        bits: float32[N h w], what they and the flag would cost.
+        bits: by step of the layer, [N h w], what they and a flag of 1 would cost.
     """
-    silent, coded = (value**2).sum(-1), ((value - kept) ** 2).sum(-1)
-    return SLOPE * (silent - coded) > bits
+    xp = array_module(value)
+    silent = -xp.log2(1.0 - 2.0 ** -xp.maximum(bits[FLAGS], LEAST_FLAG))
+    gain = SLOPE * ((value**2).sum(-1) - ((value - kept) ** 2).sum(-1))
+    return gain > sum(bits.values()) - silent
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ class Enhancement:
         """
         missing = [(0, -side % CELL) for side in rgb.shape[:2]]
         error = np.pad(rgb.astype(np.float32) - base, (*missing, (0, 0)))
-        return cells(error[None]) @ (self.matrix / self.steps[quality])
+        return space_to_depth(error[None], CELL) @ (self.matrix / self.steps[quality])
 
     def synthesise(
         self, base: np.ndarray, latents: Mapping[str, Any], quality: int
@@ -131,7 +123,7 @@ class Enhancement:
         own = latents[ERRORS][rows, columns].astype(np.float32)
         found = np.zeros((1, *latents[ERRORS].shape), np.float32)
         found[0, rows, columns] = own @ (self.matrix.T * (self.steps[quality] / 16.0))
-        error = pictures(found)[0, :height, :width]
+        error = depth_to_space(found, CELL)[0, :height, :width]
         return np.clip(np.round(base + error), 0, 255).astype(np.uint8)
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codax.coding.order import Run, State, Step, SymbolSink, Walked
+from codax.coding.order import Run, State, Step, SymbolSink, Walked, steps_of
 from codax.entropy.coder import SymbolDecoder, TableSet
 from codax.entropy.sources import Heads, ResidualSymbols
 from codax.entropy.trellis import Trellis
@@ -36,7 +36,8 @@ def encode(
         sinks: a sink for each layer that is coded; takes the symbols of its steps in
             turn.
         trellis: quantise residuals dependently, with this.
-        known: what coding stage 0 returned, to code stage 1; None for stage 0.
+        known: what coding stage 0 returned, to code stage 1; None for stage 0. What
+            is derived and stands there already is not derived again.
 
     Returns:
         By name what a decoder will have, also the arrays that are derived.
@@ -57,8 +58,8 @@ def encode(
         return source.kept(symbols, heads)
 
     shapes = {name: value.shape for name, value in latents.items()}
-    steps = [step for step in order.steps if step.stage == (known is not None)]
-    start = _zeros(shapes) | (known or {})
+    start = (known or {}) | _zeros(shapes)
+    steps = steps_of(order, known is not None)
     return _walk(steps, run, start, extents, code, len(sinks))
 
 
@@ -133,7 +134,7 @@ def _walk(
     for step in steps:
         if step.layer >= layers:
             break
-        if not step.applies(state):
+        if not step.applies(state) or (not step.coded and step.target in state):
             continue
         rows, columns = extents.get(step.target, (0, 0))
         where = step.positions(state, rows, columns) if step.coded else None

@@ -42,6 +42,7 @@ __all__ = [
     "extent",
     "layer_count",
     "layers_at",
+    "steps_of",
 ]
 
 CELL = 16
@@ -198,7 +199,7 @@ class Order:
     @property
     def analysed(self) -> tuple[str, ...]:
         """The coded arrays that an analysis gives: those of stage 0."""
-        late = {step.target for step in self.steps if step.stage}
+        late = {step.target for step in steps_of(self, 1)}
         return tuple(name for name in self.sources if name not in late)
 
     def shapes(self, height: int, width: int) -> dict[str, tuple[int, ...]]:
@@ -306,6 +307,11 @@ def _read_step(described: Mapping[str, Any]) -> Step:
     if "mask" in fields:
         fields["mask"] = Mask.read(fields["mask"])
     return Step(**fields)
+
+
+def steps_of(order: Walked, stage: int) -> list[Step]:
+    """The steps of a stage, see `Step`."""
+    return [step for step in order.steps if step.stage == stage]
 
 
 def extent(height: int, width: int, stride: float = 1.0) -> tuple[int, int]:

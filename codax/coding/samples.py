@@ -21,6 +21,7 @@ from codax.coding.order import (
     SymbolSink,
     layer_count,
     layers_at,
+    steps_of,
 )
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.coding.telling import part, tell
@@ -199,21 +200,20 @@ class SampleCoder:
         run = self.runtime.steps(height, width, quality, shifts=shifts)
 
         def code(latents, sinks, begin, end, known=None):
-            stage = known is not None
-            steps = [step for step in self.order.steps if step.stage == stage]
+            steps = steps_of(self.order, known is not None)
             told = telling_run(run, steps, begin, end)
             return interpreters.encode(
                 self.order, told, latents, extents, tables, sinks, used, known
             )
 
-        layered = self.enhancement is not None
-        kept = code(latents, sinks, begun, _CODED if layered else 1.0)
-        if self.enhancement is not None:
+        layer = self.enhancement
+        kept = code(latents, sinks, begun, 1.0 if layer is None else _CODED)
+        if layer is not None:
             known = _own(kept, extents)
             with part(_CODED, _ENHANCED):
                 base = self.runtime.synthesise(known, height, width, quality)
-            error = self.enhancement.analyse(rgb, base, quality)
-            flags = self._worth(error, code, kept, extents)
+            error = layer.analyse(rgb, base, quality)
+            flags, kept = self._worth(error, code, kept, extents)
             late = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
             kept = code(late, sinks, _TRIED, 1.0, kept)
         tell(1.0)
@@ -225,21 +225,22 @@ class SampleCoder:
         code: Callable[..., State],
         known: State,
         extents: Mapping[str, tuple[int, int]],
-    ) -> np.ndarray:
-        """The cells whose errors are worth their bits, float32[1 h w 1] of 0 and 1."""
+    ) -> tuple[np.ndarray, State]:
+        """The cells whose errors are worth their bits, float32[1 h w 1] of 0 and 1.
+
+        And what is known, with what was derived to find out.
+        """
         flags = Enhancement.candidates(error)
         if not flags.any():
-            return flags
+            return flags, known
         meter = CostMeter()
         height, width = (CELL * side for side in error.shape[1:3])
         latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
         state = code(latents, [meter], _ENHANCED, _TRIED, known)
-        late = [step for step in self.order.steps if step.stage]
-        bits = cost_maps(late, meter.bits, state, extents)
-        silent = -np.log2(1.0 - 2.0 ** -np.maximum(bits[FLAGS], 1e-3))
-        price = sum(bits.values()) - silent
+        maps = cost_maps(steps_of(self.order, 1), meter.bits, state, extents)
+        bits = {name: value[None] for name, value in maps.items()}
         kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
-        return flags * pays(error, kept, price[None])[..., None]
+        return flags * pays(error, kept, bits)[..., None], state
 
     def _latents(
         self, rgb: np.ndarray, quality: int, refine: int

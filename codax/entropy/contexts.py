@@ -33,7 +33,8 @@ from flax import nnx
 from codax.entropy.clusters import SHRINKAGE, prices
 from codax.entropy.tables import integer_table
 from codax.errors import ModelError
-from codax.transforms.layers import Fixed, depth_to_space, grid_mask, space_to_depth
+from codax.transforms.arrays import depth_to_space, space_to_depth
+from codax.transforms.layers import Fixed, grid_mask
 
 __all__ = ["DIAGONAL", "DIRECT", "KINDS", "TABLES", "IndexContexts"]
 

@@ -18,13 +18,8 @@ from codax.entropy.exact import (
 )
 from codax.entropy.tables import ANCHORS
 from codax.entropy.units import SIGNED, UNIT
-from codax.transforms.layers import (
-    Growth,
-    depth_to_space,
-    grid_mask,
-    normal,
-    pointwise,
-)
+from codax.transforms.arrays import depth_to_space
+from codax.transforms.layers import Growth, grid_mask, normal, pointwise
 
 __all__ = ["ExactBlock", "ExactTrunk", "HyperSynthesis", "PhaseDense", "coarser"]
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.autoencoder import (
     PIXEL_HEAD,
     PIXEL_SCALE,
@@ -33,13 +34,7 @@ from codax.transforms.autoencoder import (
     interpolate,
 )
 from codax.transforms.cell_types import COEFFICIENTS, QUARTER, Fitted, choose, mix
-from codax.transforms.layers import (
-    Dense,
-    Fixed,
-    depth_to_space,
-    pointwise,
-    space_to_depth,
-)
+from codax.transforms.layers import Dense, Fixed, pointwise
 from codax.transforms.rates import RateRange
 
 __all__ = [

@@ -30,16 +30,9 @@ import numpy as np
 from flax import nnx
 
 from codax.errors import ConfigError
+from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.fronts import FRONTS, REACH, join_coarse, join_fine, split
-from codax.transforms.layers import (
-    Block,
-    Dense,
-    Fixed,
-    depth_to_space,
-    hard_wsilu,
-    pointwise,
-    space_to_depth,
-)
+from codax.transforms.layers import Block, Dense, Fixed, hard_wsilu, pointwise
 from codax.transforms.rates import RateRange
 
 __all__ = [

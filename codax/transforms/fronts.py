@@ -19,8 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.transforms.arrays import array_module
-from codax.transforms.layers import depth_to_space, space_to_depth
+from codax.transforms.arrays import array_module, depth_to_space, space_to_depth
 from codax.transforms.wavelet import Array, dwt2, idwt2
 
 __all__ = ["FRONTS", "REACH", "join_coarse", "join_fine", "octaves", "split"]

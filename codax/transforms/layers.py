@@ -20,13 +20,11 @@ __all__ = [
     "Depthwise",
     "Fixed",
     "Growth",
-    "depth_to_space",
     "depthwise3x3",
     "grid_mask",
     "hard_wsilu",
     "normal",
     "pointwise",
-    "space_to_depth",
 ]
 
 PRECISION = "jax_default_matmul_precision"
@@ -73,25 +71,6 @@ def normal(key: jax.Array, shape: tuple[int, ...], scale: float = 1.0) -> jax.Ar
         return jnp.zeros(shape)
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     return jnp.asarray(random.standard_normal(shape, np.float32) * np.float32(scale))
-
-
-def space_to_depth(x: jax.Array, size: int) -> jax.Array:
-    """Folds blocks of pixels into channels: [N H W C] -> [N H/s W/s s*s*C].
-
-    The channel order is (row in block, column in block, channel).
-    """
-    n, h, w, c = x.shape
-    x = x.reshape(n, h // size, size, w // size, size, c)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h // size, w // size, size * size * c)
-
-
-def depth_to_space(x: jax.Array, size: int) -> jax.Array:
-    """The inverse of `space_to_depth`."""
-    n, h, w, c = x.shape
-    inner = c // (size * size)
-    x = x.reshape(n, h, w, size, size, inner).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h * size, w * size, inner)
 
 
 def pointwise(x: jax.Array, kernel: jax.Array, *, rounded: bool = False) -> jax.Array:
