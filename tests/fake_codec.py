@@ -12,6 +12,7 @@ import numpy as np
 from codax.errors import FormatError, ModelError
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
+from codax.files.container import Container, write
 from codax.zoo import cards
 
 CARD = {
@@ -99,3 +100,24 @@ def install(monkeypatch, folder):
     monkeypatch.setattr("codax.face.loading.load", load)
     monkeypatch.setattr(cards, "checkpoint_folders", lambda: [folder])
     return codec
+
+
+def work_in(monkeypatch, folder):
+    """Moves to a folder, for commands with this codec alone and without JAX."""
+    monkeypatch.setattr("codax.cli.runtime.prepare_jax", lambda device: None)
+    monkeypatch.chdir(folder)
+    return install(monkeypatch, folder / "checkpoints")
+
+
+def small_file():
+    """A file that says it is of this codec; its stream is none."""
+    return write(
+        Container(
+            codec_id=250,
+            weights_hash=b"fake01",
+            width=3,
+            height=2,
+            quality=150,
+            stream=b"abc",
+        )
+    )

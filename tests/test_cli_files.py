@@ -8,19 +8,17 @@ import types
 
 import numpy as np
 import pytest
-from fake_codec import install
+from fake_codec import work_in
 from PIL import Image
 
-from codax.cli import main, reporting, runtime
+from codax.cli import main, reporting
 from codax.coding.telling import tell
 from codax.files import container
 
 
 @pytest.fixture
 def codec(monkeypatch, tmp_path):
-    monkeypatch.setattr(runtime, "prepare_jax", lambda device: None)
-    monkeypatch.chdir(tmp_path)
-    return install(monkeypatch, tmp_path / "checkpoints")
+    return work_in(monkeypatch, tmp_path)
 
 
 @pytest.fixture

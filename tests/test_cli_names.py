@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from fake_codec import install
+from fake_codec import work_in
 from PIL import Image
 from small_codecs import synthetic
 
-from codax.cli import main, runtime
+from codax.cli import main
 from codax.cli.common import size_in_bytes
 from codax.cli.pictures import is_ours
 from codax.files.folders import PICTURES
@@ -19,9 +19,7 @@ from codax.files.folders import PICTURES
 
 @pytest.fixture
 def codec(monkeypatch, tmp_path):
-    monkeypatch.setattr(runtime, "prepare_jax", lambda device: None)
-    monkeypatch.chdir(tmp_path)
-    return install(monkeypatch, tmp_path / "checkpoints")
+    return work_in(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from fake_codec import small_file
 
 from codax.cli import COMMANDS
 from codax.cli.runtime import cache_folder
-from codax.files.container import Container, write
 
 LIGHT = {
     "help": (["--help"], 0),
@@ -28,16 +28,7 @@ LIGHT = {
 @pytest.mark.parametrize("case", LIGHT)
 def test_light_answers_load_no_jax(case, tmp_path):
     words, status = LIGHT[case]
-    data = write(
-        Container(
-            codec_id=250,
-            weights_hash=b"fake01",
-            width=3,
-            height=2,
-            quality=150,
-            stream=b"abc",
-        )
-    )
+    data = small_file()
     (tmp_path / "FILE").write_bytes(data)
     (tmp_path / "DAMAGED").write_bytes(data[:-5] + b"?????")
     code = (
@@ -60,17 +51,7 @@ def test_light_answers_load_no_jax(case, tmp_path):
 
 
 def test_help_and_info_are_quick(tmp_path):
-    data = write(
-        Container(
-            codec_id=250,
-            weights_hash=b"fake01",
-            width=3,
-            height=2,
-            quality=150,
-            stream=b"abc",
-        )
-    )
-    (tmp_path / "x.codax").write_bytes(data)
+    (tmp_path / "x.codax").write_bytes(small_file())
     for words in (["--help"], ["models"], ["info", "x.codax"]):
         best = min(_seconds(words, tmp_path) for _ in range(5))
         assert best < 0.35, f"codax {words[0]} took {best:.2f} s"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_codec import CARD, FakeCodec, install
+from fake_codec import CARD, FakeCodec, work_in
 from PIL import Image, ImageDraw
 from test_architecture import BLOCKED
 
-from codax.cli import main, runtime
+from codax.cli import main
 from codax.errors import FormatError, ModelError, UnsupportedError
 from codax.evaluation.candidate import learned
 from codax.face.decoding import read_for
@@ -218,9 +218,7 @@ def test_there_are_golden_files():
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     """A folder with a drawing and a photograph, and the stand-in for a codec."""
-    monkeypatch.setattr(runtime, "prepare_jax", lambda device: None)
-    monkeypatch.chdir(tmp_path)
-    install(monkeypatch, tmp_path / "checkpoints")
+    work_in(monkeypatch, tmp_path)
     text().save("text.png")
     photo().save("photo.png")
     return tmp_path

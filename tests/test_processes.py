@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_codec import small_file, work_in
 from small_codecs import packed_codec, synthetic
 
 from codax.cli.runtime import cache_folder
-from codax.files.container import Container, write
 from codax.zoo.weights import write_checkpoint
 
 TESTS = Path(__file__).parent
@@ -244,17 +244,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     ],
 )
 def test_streams_may_be_closed(words, status, said, tmp_path):
-    data = write(
-        Container(
-            codec_id=250,
-            weights_hash=b"fake01",
-            width=3,
-            height=2,
-            quality=150,
-            stream=b"abc",
-        )
-    )
-    (tmp_path / "x.codax").write_bytes(data)
+    (tmp_path / "x.codax").write_bytes(small_file())
     done = subprocess.run(
         ["bash", "-c", f"'{sys.executable}' -m codax {words}"],
         cwd=tmp_path,
@@ -304,14 +294,11 @@ def _no_home():
 
 def test_leftovers_of_a_dead_process_block_nothing(tmp_path, monkeypatch, capsys):
     """Even where a new process has its number, as in containers."""
-    from fake_codec import install
     from PIL import Image
 
-    from codax.cli import main, runtime
+    from codax.cli import main
 
-    monkeypatch.setattr(runtime, "prepare_jax", lambda device: None)
-    monkeypatch.chdir(tmp_path)
-    install(monkeypatch, tmp_path / "checkpoints")
+    work_in(monkeypatch, tmp_path)
     Image.fromarray(synthetic(20, 30)).save("a.png")
     for name in (f".a.codax.{os.getpid()}.tmp", ".codax-.tmp", "a.codax.part"):
         (tmp_path / name).write_bytes(b"left")

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from codax.cli.crew import Crew, Do, Outcome
 from codax.cli.outputs import InputError, discard
@@ -20,13 +20,30 @@ from codax.cli.plan import STREAM, Job, Plan
 from codax.cli.reporting import Reporter, StdoutError
 from codax.coding.telling import Progress
 
-__all__ = ["run_jobs"]
+if TYPE_CHECKING:
+    from codax.cli.runtime import CodecShelf
+
+__all__ = ["WithCodecs", "run_jobs"]
 
 _GRACE = 1.0  # seconds that jobs in progress have after an interruption
 
 Work = Callable[[Job, Reporter, Progress | None], tuple[int, int]]
 """Does one job, reports its result and tells what of it is done: the bytes read, and
 those written. Picklable, until it is first called."""
+
+
+class WithCodecs:
+    """Work with codecs, which are loaded when a job first needs one."""
+
+    def __init__(self, args: argparse.Namespace):
+        """Takes the arguments of a command with `add_work_flags`."""
+        self._args = args
+
+    @cached_property
+    def _shelf(self) -> CodecShelf:
+        from codax.cli.runtime import CodecShelf
+
+        return CodecShelf(self._args.device, self._args.runtime)
 
 
 @dataclass

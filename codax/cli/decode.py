@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from codax.cli.batch import run_jobs
+from codax.cli.batch import WithCodecs, run_jobs
 from codax.cli.common import (
     UsageError,
     add_codec_flag,
@@ -24,7 +23,6 @@ from codax.files.container import MAX_PIXELS
 from codax.files.folders import PICTURES, ending
 
 if TYPE_CHECKING:
-    from codax.cli.runtime import CodecShelf
     from codax.coding.samples import SampleCoder
     from codax.face.codec import Codec
     from codax.files.container import Container
@@ -87,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
         endings=frozenset([".codax"]) if args.recursive else frozenset(),
         named=args.output is not None,
     )
-    if args.json and plan.jobs[0].target == STREAM:
-        raise UsageError("--json and -o - would both write to stdout")
+    plan.check_json(args.json)
     if len(plan.jobs) == 1 and plan.jobs[0].target != STREAM:
         form = _format_of(plan.jobs[0].target, args.format)
     load_codec_file(args)
@@ -104,17 +101,12 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-class _Decode:
+class _Decode(WithCodecs):
     """Does one job after another with the codecs that the files name."""
 
     def __init__(self, args: argparse.Namespace, form: str):
-        self._args, self._form = args, form
-
-    @cached_property
-    def _shelf(self) -> CodecShelf:
-        from codax.cli.runtime import CodecShelf
-
-        return CodecShelf(self._args.device, self._args.runtime)
+        super().__init__(args)
+        self._form = form
 
     def __call__(
         self, job: Job, report: Reporter, progress: Progress | None

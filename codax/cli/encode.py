@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING
 
-from codax.cli.batch import run_jobs
+from codax.cli.batch import WithCodecs, run_jobs
 from codax.cli.common import (
     UsageError,
     add_codec_flag,
@@ -17,7 +16,7 @@ from codax.cli.common import (
     size_in_bytes,
 )
 from codax.cli.outputs import pending, read_source
-from codax.cli.plan import STREAM, Job, Plan, check_ending, last_as_output
+from codax.cli.plan import Job, Plan, check_ending, last_as_output
 from codax.cli.reporting import Reporter
 from codax.coding.effort import DEFAULT_EFFORT, effort_of
 from codax.coding.telling import Progress, listening
@@ -25,7 +24,6 @@ from codax.errors import ConfigError, ModelError
 from codax.files.folders import PICTURES
 
 if TYPE_CHECKING:
-    from codax.cli.runtime import CodecShelf
     from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
@@ -109,8 +107,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for job in plan.jobs:
         check_ending(job.target, ".codax")
-    if args.json and plan.jobs[0].target == STREAM:
-        raise UsageError("--json and -o - would both write to stdout")
+    plan.check_json(args.json)
     try:
         card = cards.choose_card(args.model or None, lossless=args.lossless)
     except ModelError as error:
@@ -131,17 +128,12 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-class _Encode:
+class _Encode(WithCodecs):
     """Does one job after another with one codec."""
 
     def __init__(self, args: argparse.Namespace, *, model: str):
-        self._args, self._model = args, model
-
-    @cached_property
-    def _shelf(self) -> CodecShelf:
-        from codax.cli.runtime import CodecShelf
-
-        return CodecShelf(self._args.device, self._args.runtime)
+        super().__init__(args)
+        self._model = model
 
     def __call__(
         self, job: Job, report: Reporter, progress: Progress | None

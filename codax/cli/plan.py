@@ -119,6 +119,15 @@ class Plan:
             raise UsageError(f"{inputs[0]}: {jobs[0].problem}")
         return cls(jobs, passed_over)
 
+    def check_json(self, json: bool) -> None:
+        """Refuses JSON beside a file on stdout.
+
+        Raises:
+            UsageError: both would go there.
+        """
+        if json and self.jobs[0].target == STREAM:
+            raise UsageError("--json and -o - would both write to stdout")
+
 
 def _targets(names: Sequence[str], suffix: str) -> list[str]:
     """Names with another ending; with their own one too where two would be equal."""
@@ -148,9 +157,7 @@ def _checked(job: Job, taken: dict[str, str]) -> Job:
         problem = "No such file or directory; an output folder is named with -o"
     elif job.target in taken:
         problem = f"{taken[job.target]} is written to {job.target} already; use -o"
-    elif job.source != STREAM and os.path.realpath(job.source) == os.path.realpath(
-        job.target
-    ):
+    elif _same(job.source, job.target):
         problem = "input and output are the same file; name another output with -o"
     taken.setdefault(job.target, job.source)
     return Job(job.source, job.target, job.named, problem) if problem else job

@@ -7,7 +7,6 @@ import os
 
 from codax.cli.batch import run_jobs
 from codax.cli.common import (
-    UsageError,
     add_common,
     positive_count,
     size_in_bytes,
@@ -56,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
         output = f"{stem}-cut{suffix}"
     plan = Plan.of([args.input], output, suffix=".codax")
     check_ending(plan.jobs[0].target, ".codax")
-    if args.json and plan.jobs[0].target == STREAM:
-        raise UsageError("--json and -o - would both write to stdout")
+    plan.check_json(args.json)
     report = Reporter(args)
 
     def cut(job: Job, report: Reporter, progress: Progress | None) -> tuple[int, int]:

@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import lzma
 import os
-import tempfile
 from pathlib import Path
+
+from codax.files.writing import writing
 
 __all__ = ["cache_folder", "unpacked"]
 
@@ -48,14 +49,6 @@ def unpacked(data: bytes) -> bytes:
             return kept[:-DIGEST]
     plain = lzma.decompress(data)
     # A folder that cannot be written is no fault.
-    with contextlib.suppress(OSError):
-        _keep(path, plain + hashlib.sha256(plain).digest())
+    with contextlib.suppress(OSError), writing(path) as file:
+        file.write(plain + hashlib.sha256(plain).digest())
     return plain
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Writes a file at once, so that no other program reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
