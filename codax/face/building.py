@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -43,10 +44,12 @@ def build_networks(
         UnsupportedError: the process was forked after JAX was used.
     """
     check_fork()
-    graph, shapes = _abstract(card)
-    arrays = unpack_weights(packed, metadata(shapes, "stored"))
-    found = Networks(graph, fill_model(shapes, arrays), buckets)
-    found.model.prior.check_exact()
+    # A codec may meet its first call while a function of its user's is being traced.
+    with jax.ensure_compile_time_eval():
+        graph, shapes = _abstract(card)
+        arrays = unpack_weights(packed, metadata(shapes, "stored"))
+        found = Networks(graph, fill_model(shapes, arrays), buckets)
+        found.model.prior.check_exact()
     return found
 
 

@@ -222,6 +222,9 @@ class Codec:
     ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         """Bits by step, each float32[N], and decoded latents.
 
+        Those of an enhancement layer, which codes the error of `synthesis`, are no part
+        of them: see `codax.codecs.enhancement.enhance`.
+
         Args:
             latents: as `analysis` gives them.
             quality: 0..100 in half steps, one number or [N].
