@@ -1,4 +1,4 @@
-"""One store of compiled programs for a run of the suite.
+"""One store of compiled programs for a run of the suite, and none of a user's weights.
 
 Tests share networks, and two workers and many processes of the command line run them:
 without the store each compiles its own, a third of the suite's time.
@@ -18,6 +18,9 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:Error (reading|writing) persistent:UserWarning"
     )
+    # The weights of whoever runs the suite are no part of it.
+    os.environ.pop("CODAX_WEIGHTS", None)
+    os.environ["XDG_DATA_HOME"] = os.devnull
     if hasattr(config, "workerinput") or _CACHE in os.environ:
         return
     _made.append(tempfile.mkdtemp(prefix="codax-tests-"))

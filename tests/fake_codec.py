@@ -13,7 +13,7 @@ from codax.errors import FormatError, ModelError
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.files.container import Container, write
-from codax.zoo import cards
+from codax.zoo import cards, releases
 
 CARD = {
     "name": "fake-tiny-v1",
@@ -99,6 +99,8 @@ def install(monkeypatch, folder):
 
     monkeypatch.setattr("codax.face.loading.load", load)
     monkeypatch.setattr(cards, "checkpoint_folders", lambda: [folder])
+    own = releases.Released(codec.name, CARD["codec_id"], CARD["weights_hash"], "9.8.7")
+    monkeypatch.setattr(releases, "list_released", lambda: (own,))
     return codec
 
 

@@ -274,7 +274,7 @@ def test_wrong_weights_are_named(photo, tmp_path, capsys):
     capsys.readouterr()
     assert main(["decode", "old.codax"]) == 1
     said = capsys.readouterr().err
-    assert "the file wants fake-tiny-v0; fake-tiny-v1 is installed" in said
+    assert "the file wants fake-tiny-v0 (weights 66616b653030), a draft" in said
     assert "pass the older weights with --weights PATH" in said
     assert main(["decode", "old.codax", "--weights", "fake-tiny"]) == 1
     assert "got fake-tiny-v1" in capsys.readouterr().err
@@ -347,7 +347,7 @@ def test_info_and_models(photo, capsys):
     assert "30x20 RGB, 8 bits" in capsys.readouterr().out
     assert main(["models"]) == 0
     out = capsys.readouterr().out
-    assert "* fake-tiny-v1  0..100   0.10..2.50  1.5 + 2.5" in out
+    assert "* fake-tiny-v1  9.8.7    0..100   0.10..2.50  1.5 + 2.5" in out
     assert main(["models", "fake-tiny"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("fake-tiny-v1  (the default)\n")

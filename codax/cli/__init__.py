@@ -26,6 +26,7 @@ COMMANDS = (
     "truncate",
     "info",
     "models",
+    "weights",
     "compare",
     "evaluate",
     "train",

@@ -114,8 +114,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if args.lossless and not card.lossless:
         raise UsageError(f"{card.name} has no lossless path; leave --model out")
+    if card.decodes_only:
+        raise UsageError(f"{card.name} is kept for decoding only; see `codax models`")
     load_codec_file(args)
     report = Reporter(args)
+    if card.release is None:
+        report.note(
+            f"{card.name} is of no release: keep its weights, the files need them"
+        )
     encode = _Encode(args, model=args.model or card.name)
     return run_jobs(
         plan,

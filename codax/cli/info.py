@@ -35,12 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from codax.errors import CodaxError
     from codax.files.info import read_info
     from codax.zoo.cards import name_of
+    from codax.zoo.releases import released
 
     report = Reporter(args)
     status = 0
     for name in args.inputs:
         try:
             fields = read_info(read_source(name), name_of)
+            own = released(fields["codec_id"], fields["weights_hash"])
+            fields["release"] = None if own is None else own.release
         except BrokenPipeError:
             raise
         except (CodaxError, OSError) as error:
@@ -56,8 +59,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(fields: dict[str, Any]) -> list[str]:
     """Puts the fields into aligned lines."""
-    model = fields["model"] or "not installed"
-    model += f" (codec {fields['codec_id']}, weights {fields['weights_hash']})"
+    model = fields["model"] or "unknown"
+    release = fields["release"] and f"codax {fields['release']}"
+    model += (
+        f" (codec {fields['codec_id']}, weights {fields['weights_hash']}, "
+        f"{release or 'a draft of no release'})"
+    )
     if fields["model"] == "stored":
         model = "stored: samples without loss as WebP, no weights needed"
     rows = [

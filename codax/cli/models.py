@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from codax.cli.common import UsageError, add_common
+from codax.cli.reporting import table
 from codax.errors import ModelError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _card_lines(card: Card) -> list[str]:
     seen = fields.get("megapixels")
     rows = [
         ("codec", f"{card.codec}, id {card.codec_id}, weights {card.weights_hash}"),
+        ("release", _release_of(card)),
         ("quality", f"{low:g} to {high:g}{kind}{rates}"),
         ("bits", _rates(card.bd_rate) if card.bd_rate else ""),
         ("cost", ", ".join(f"{n} {v:g} kMAC/pixel" for n, v in cost.items())),
@@ -85,6 +87,14 @@ def _card_lines(card: Card) -> list[str]:
     return [card.name + default] + [f"  {n:<9}{text}" for n, text in rows if text]
 
 
+def _release_of(card: Card) -> str:
+    """Which release promises that files of the card's weights can be decoded."""
+    if card.release is None:
+        return "none: a draft, or your own; keep the folder with the files"
+    kept = ", of which what decoding needs is kept" if card.decodes_only else ""
+    return f"codax {card.release}{kept}"
+
+
 def _of(fields: dict[str, Any], name: str) -> list[tuple[str, float]]:
     """The entries of an object of numbers that a card may lack."""
     return list((fields.get(name) or {}).items())
@@ -92,12 +102,13 @@ def _of(fields: dict[str, Any], name: str) -> list[tuple[str, float]]:
 
 def _print_table(found: list[Card]) -> None:
     """Prints a line a codec."""
-    rows = [("name", "quality", "bpp", "kMAC/pixel", "BD-rate", "MB")]
+    rows = [("name", "release", "quality", "bpp", "kMAC/pixel", "BD-rate", "MB")]
     for card in found:
         cost = card.kmac_per_pixel
         rows.append(
             (
                 ("* " if card.default else "  ") + card.name,
+                card.release or "draft",
                 "{:g}..{:g}".format(*card.qualities),
                 "{:.2f}..{:.2f}".format(*card.bpp) if card.bpp else "-",
                 f"{cost.get('encode', '-')} + {cost.get('decode', '-')}",
@@ -105,10 +116,7 @@ def _print_table(found: list[Card]) -> None:
                 f"{card.size / 1e6:.1f}" if card.size else "-",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+    print("\n".join(table(rows)))
 
 
 def _rates(rates: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codax.cli.compiling import Compilations
@@ -79,6 +79,12 @@ def say(text: str, *, before: str = "", end: str = "\n") -> None:
 def one_line(text: str) -> str:
     """A text without line breaks and other control characters, which are escaped."""
     return text.translate(_CONTROLS)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of text with the columns of the rows below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in map(list, rows)]
 
 
 def describe(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from codax.coding.effort import DEFAULT_EFFORT
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Sessions
 from codax.coding.telling import Progress, listening
-from codax.errors import needs_extra
+from codax.errors import UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.face.file_tokens import file_tokens, vocabulary
@@ -150,6 +150,11 @@ class Codec:
             UnsupportedError: a kind of picture or a target out of reach.
             ConfigError: a value out of range.
         """
+        if self.card.get("decodes_only"):
+            raise UnsupportedError(
+                f"{self.name} is kept for decoding only; `codax models` lists those "
+                "that encode"
+            )
         with listening(progress):
             return encode_image(
                 self.coder,

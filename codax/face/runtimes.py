@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from codax.coding.sessions import Sessions
-from codax.errors import ConfigError, needs_extra
+from codax.errors import ConfigError, UnsupportedError, needs_extra
 from codax.zoo.graphs import has_graphs, read_graphs
 from codax.zoo.weights import read_order
 
@@ -27,16 +27,22 @@ def choose_runtime(wanted: str | None, card: Mapping[str, Any]) -> str:
 
     Args:
         wanted: one of `RUNTIMES`; None for what the environment says, else `auto`:
-            ONNX Runtime where the checkpoint has graphs for it.
+            ONNX Runtime where the checkpoint has graphs for it. What is kept for
+            decoding only runs there, whatever the environment says.
         card: the checkpoint's.
 
     Raises:
         ConfigError: no such runtime.
+        UnsupportedError: one for which not all of the checkpoint was kept.
     """
     word = wanted or os.environ.get(VARIABLE) or "auto"
     if word not in RUNTIMES:
         named = "runtime" if wanted else f"${VARIABLE}"
         raise ConfigError(f"{named} is {word!r}; expected one of {', '.join(RUNTIMES)}")
+    if card.get("decodes_only"):
+        if wanted == "jax":
+            _check_whole(card)
+        return "onnx"
     if word == "auto":
         return "onnx" if has_graphs(card) else "jax"
     return word
@@ -75,12 +81,22 @@ def jax_networks(
         **options: those of `codax.face.building.build_networks`.
 
     Raises:
-        UnsupportedError: JAX is not installed.
+        UnsupportedError: JAX is not installed, or not all of the checkpoint was kept.
         ModelError: weights that do not fit or break the exactness bounds.
         ConfigError: an unknown family, or buckets that cannot hold any picture.
     """
+    _check_whole(card)
     with needs_extra(f"{card['name']} on JAX"):
         # Imported late: JAX takes a second, and files need none.
         from codax.face.building import build_networks
 
     return build_networks(packed, card, **options)
+
+
+def _check_whole(card: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint of which only what decoding needs was kept."""
+    if card.get("decodes_only"):
+        raise UnsupportedError(
+            f"{card['name']} is kept for decoding only, with ONNX Runtime; "
+            "`codax models` lists those that do more"
+        )

@@ -2,21 +2,24 @@
 
 A trained codec is a folder `NAME-vN` with `card.json` and `weights.safetensors.xz`.
 Those that ship lie in `checkpoints/` beside the package in a checkout, inside the
-package in an installed wheel.
+package in an installed wheel. Of weights that newer ones replaced, what decoding needs
+lies in `released/` of a checkout, and in the package `codax-weights`.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from codax.errors import ModelError
+from codax.zoo.releases import released
 
 __all__ = [
     "Card",
@@ -28,10 +31,17 @@ __all__ = [
     "list_cards",
     "name_of",
     "read_card",
+    "user_folder",
 ]
 
 
 GROUP = "codax.weights"
+VARIABLE = "CODAX_WEIGHTS"
+"""Of the environment: folders that hold trained codecs, like $PATH."""
+RELEASED = Path("released", "codax_weights")
+"""Of a checkout: what decoding needs of weights that newer ones replaced."""
+WHEEL = "pip install codax-weights"
+"""Brings the weights of all releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,7 @@ class Card:
         bd_rate: percent of bits on Kodak against each anchor.
         size: bytes of the weights.
         previous: hash of each replaced version to its name, to name what a file wants.
+        decodes_only: whether only what decoding needs was kept.
         fields: the whole JSON object, for display.
     """
 
@@ -72,21 +83,42 @@ class Card:
     bd_rate: dict[str, float] = field(default_factory=dict)
     size: int | None = None
     previous: dict[str, str] = field(default_factory=dict)
+    decodes_only: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def release(self) -> str | None:
+        """The version of codax that brought these weights; None of a draft."""
+        found = released(self.codec_id, self.weights_hash)
+        return None if found is None else found.release
 
 
 def checkpoint_folders() -> list[Path]:
     """Returns the folders that may hold trained codecs, best first.
 
-    Those that ship, then those of installed packages: an entry point of the group
-    `codax.weights` is a folder's path, or a function that returns one.
+    Those that ship, those that $CODAX_WEIGHTS names, the user's, and those of installed
+    packages: an entry point of the group `codax.weights` is a folder's path, or a
+    function that returns one.
 
     Raises:
         ModelError: an entry point fails, or is neither.
     """
     package = Path(__file__).resolve().parent.parent
-    own = [package / "checkpoints", package.parent / "checkpoints"]
-    return own + _outside_folders()
+    root = package.parent
+    own = [package / "checkpoints", root / "checkpoints", root / RELEASED]
+    named = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
+    user = user_folder()
+    return own + named + ([user] if user else []) + _outside_folders()
+
+
+def user_folder() -> Path | None:
+    """Returns the user's folder of trained codecs; None for a user without a home."""
+    base = os.environ.get("XDG_DATA_HOME")
+    try:
+        data = Path(base) if base else Path.home() / ".local" / "share"
+    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
+        return None
+    return data / "codax" / "weights"
 
 
 @cache
@@ -140,6 +172,7 @@ def read_card(folder: Path) -> Card:
             bd_rate=dict(fields.get("bd_rate") or {}),
             size=int(size) if size else None,
             previous=dict(fields.get("previous") or {}),
+            decodes_only=bool(fields.get("decodes_only", False)),
             fields=fields,
         )
     except KeyError as error:
@@ -153,13 +186,21 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def list_cards() -> list[Card]:
-    """Returns the cards of all shipped codecs: the default first, then by name."""
+def list_cards(*, decoding: bool = False) -> list[Card]:
+    """Returns the cards of all codecs at hand: the default first, then by name.
+
+    Args:
+        decoding: with those of which only what decoding needs was kept.
+    """
     cards: dict[str, Card] = {}
     for parent in checkpoint_folders():
+        chosen = any(card.default for card in cards.values())
         for path in sorted(parent.glob("*/card.json")):
             card = read_card(path.parent)
-            cards.setdefault(card.name, card)
+            if decoding or not card.decodes_only:
+                # A folder of the user's has copies of what was the default once.
+                card = replace(card, default=card.default and not chosen)
+                cards.setdefault(card.name, card)
     return sorted(cards.values(), key=lambda card: (not card.default, card.name))
 
 
@@ -208,7 +249,7 @@ def find_card(name: str) -> Card:
     """
     cards = list_cards()
     family = [card for card in cards if name == f"{card.codec}-{card.preset}"]
-    named = [card for card in cards if card.name == name]
+    named = [card for card in list_cards(decoding=True) if card.name == name]
     if named or family:
         return max(named or family, key=lambda card: card.version)
     path = Path(name)
@@ -229,37 +270,46 @@ def find_card(name: str) -> Card:
 
 
 def name_of(codec_id: int, weights_hash: bytes) -> str | None:
-    """The name of the shipped codec that wrote a file; None if it is not at hand."""
+    """The name of the codec that wrote a file, whether it is at hand or was released.
+
+    None if it is unknown.
+    """
     try:
         return find_by_hash(codec_id, weights_hash).name
     except ModelError:
-        return None
+        own = released(codec_id, weights_hash.hex())
+        return None if own is None else own.name
 
 
 def find_by_hash(codec_id: int, weights_hash: bytes) -> Card:
-    """Finds the shipped codec that wrote a file.
+    """Finds the codec that wrote a file.
 
     Args:
         codec_id: the file's codec byte.
         weights_hash: the file's 6 bytes.
 
     Raises:
-        ModelError: not installed; says by name what the file wants where it is known.
+        ModelError: not at hand; says what brings it.
     """
     wanted = weights_hash.hex()
-    cards = list_cards()
+    cards = [c for c in list_cards(decoding=True) if c.codec_id == codec_id]
     for card in cards:
-        if card.codec_id == codec_id and card.weights_hash == wanted:
+        if card.weights_hash == wanted:
             return card
+    own = released(codec_id, wanted)
+    if own is not None:
+        raise ModelError(
+            f"the file wants {own.name} of codax {own.release} (weights {wanted}), "
+            f"which is not here; `{WHEEL}` brings it"
+        )
+    remedy = f"put its folder into {user_folder()} or pass it with `weights=PATH`"
     for card in cards:
-        if card.codec_id == codec_id and wanted in card.previous:
+        if wanted in card.previous:
             raise ModelError(
-                f"the file wants {card.previous[wanted]}; {card.name} is installed; "
-                "pass the older weights with `weights=PATH`"
+                f"the file wants {card.previous[wanted]} (weights {wanted}), a draft "
+                f"of no release; {card.name} is here; {remedy}"
             )
-    same = [card.name for card in cards if card.codec_id == codec_id]
-    known = f"installed of this codec: {', '.join(same)}" if same else "unknown codec"
     raise ModelError(
-        f"the file wants codec {codec_id} with weights {wanted} ({known}); pass the "
-        "weights with `weights=PATH`, or the file is damaged"
+        f"the file wants codec {codec_id} with weights {wanted}, of no release known "
+        f"here; a newer codax may have it, else {remedy}, or the file is damaged"
     )

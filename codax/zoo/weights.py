@@ -34,6 +34,7 @@ from codax.zoo.unpacked import unpacked
 __all__ = [
     "DEFAULT",
     "TABLES",
+    "decoding_part",
     "digest",
     "of_networks",
     "pack_weights",
@@ -48,6 +49,11 @@ DEFAULT, TABLES = "float16", "tables/"
 
 FILE, PLAIN_FILE = "weights.safetensors.xz", "weights.safetensors"
 ORDER_FILE = "order.json"
+
+EXACT = ("prior/", "tables/", "g_s/gain")
+"""What decides latents."""
+PIXELS = ("g_s", "g_e")
+"""What makes pixels of them."""
 
 PACKING = [
     {"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 3, "lp": 1, "pb": 1},
@@ -119,14 +125,18 @@ def weights_hash(packed: Arrays) -> bytes:
     """Six bytes that identify weights in a file's header.
 
     Four over everything that decides the latents (tables, integer weights, gains), two
-    over the synthesis.
+    over the rest of what decodes, the synthesis and the enhancement layer's transform.
     """
-    decides = ("prior/", "tables/", "g_s/gain")
-    exact = {p: v for p, v in packed.items() if p.startswith(decides)}
-    synthesis = {
-        p: v for p, v in packed.items() if p.startswith("g_s") and p not in exact
+    exact = {p: v for p, v in packed.items() if p.startswith(EXACT)}
+    pixels = {
+        p: v for p, v in packed.items() if p.startswith(PIXELS) and p not in exact
     }
-    return digest(exact)[:4] + digest(synthesis)[:2]
+    return digest(exact)[:4] + digest(pixels)[:2]
+
+
+def decoding_part(packed: Mapping[str, np.ndarray]) -> Arrays:
+    """The arrays that decoding needs, all of which the hash covers."""
+    return {p: v for p, v in packed.items() if p.startswith(EXACT + PIXELS)}
 
 
 def digest(packed: Arrays) -> bytes:
