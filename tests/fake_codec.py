@@ -60,7 +60,7 @@ class FakeCodec:
         return zlib.compress((rgb // step).tobytes())
 
     def decompress(
-        self, stream, height, width, quality, *, trellis=False, oracle=False
+        self, stream, height, width, quality, *, trellis=0, oracle=0, region=None
     ):
         if trellis:
             raise FormatError("latents are quantised dependently, but fake has none")

@@ -172,7 +172,8 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
         (["truncate", "a.codax", "--layers", "1", "-o", "b.png"], "name it b.codax"),
         (["encode"], "required: IN"),
         (["encode", "--hlep"], "did you mean --help?"),
-        (["decode", "x.codax", "-o", "x.jpg"], "codax writes png or ppm"),
+        (["decode", "x.codax", "-o", "x.gif"], "codax writes png, ppm, jpeg"),
+        (["decode", "x.codax", "--region", "1,2,3"], "expected X,Y,W,H"),
         (["decode", "x.codax", "-o", "x.ppm", "--format", "png"], "says another"),
         (["models", "fake-tiny-v9"], "did you mean fake-tiny-v1?"),
         (
@@ -275,7 +276,7 @@ def test_wrong_weights_are_named(photo, tmp_path, capsys):
     assert main(["decode", "old.codax"]) == 1
     said = capsys.readouterr().err
     assert "the file wants fake-tiny-v0 (weights 66616b653030), a draft" in said
-    assert "pass the older weights with --weights PATH" in said
+    assert "pass it with --weights PATH" in said
     assert main(["decode", "old.codax", "--weights", "fake-tiny"]) == 1
     assert "got fake-tiny-v1" in capsys.readouterr().err
     assert names(tmp_path) == ["old.codax", "photo.codax", "photo.png"]

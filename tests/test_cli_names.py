@@ -90,8 +90,8 @@ def test_two_names_are_input_and_output(photo, capsys):
     assert main(["decode", "sub/small.codax", "sub/back.png"]) == 0
     assert names("sub") == ["back.png", "small.codax"]
     capsys.readouterr()
-    assert main(["decode", "sub/small.codax", "sub/back.jpg"]) == 2
-    assert "codax writes png or ppm" in capsys.readouterr().err
+    assert main(["decode", "sub/small.codax", "sub/back.gif"]) == 2
+    assert "codax writes png, ppm, jpeg, webp, avif, tiff" in capsys.readouterr().err
     assert main(["encode", "-r", "photo.png", "-o", "out/"]) == 0
     assert main(["decode", "-r", "out", "-o", "pictures"]) == 0
     assert names("pictures") == ["photo.png"]

@@ -10,12 +10,13 @@ from small_codecs import packed_codec, photo, small_codec, synthetic
 
 from codax.codecs.enhancement import enhance
 from codax.codecs.families import FAMILIES, family
-from codax.coding import interpreters, order, samples
+from codax.coding import order, samples
 from codax.coding.enhancement import ERRORS, FLAGS
 from codax.entropy.coder import SymbolDecoder, SymbolEncoder
 from codax.entropy.sources import ResidualSymbols
 from codax.errors import CodaxError, ConfigError, FormatError
 from codax.face.codec import Codec
+from codax.files.regions import Region
 from codax.train.loss import rate_distortion
 from codax.zoo.cards import list_cards
 
@@ -63,7 +64,7 @@ class Log:
                 return symbols
 
         monkeypatch.setattr(samples, "SymbolEncoder", Encoder)
-        monkeypatch.setattr(interpreters, "SymbolDecoder", Decoder)
+        monkeypatch.setattr(samples, "SymbolDecoder", Decoder)
 
 
 def rounds(codec, step, quality, latents):
@@ -143,6 +144,37 @@ def test_latents_do_not_depend_on_buckets_or_tiles(name):
         codecs[0].coder.decode_latents(tiled, *TALL, 130),
         codecs[1].coder.decode_latents(tiled, *TALL, 130),
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_region_is_the_part_of_the_whole(name):
+    codec = every_codec(name)
+    rgb = photo()[:300, :420]
+    quality = min(2 * codec.coder.qualities[1], 190)
+    stream = codec.coder.compress(rgb, quality)
+    whole = codec.coder.decompress(stream, 300, 420, quality).astype(int)
+    for region in (
+        Region(0, 0, 420, 300),
+        Region(250, 130, 41, 70),
+        Region(419, 0, 1, 1),
+    ):
+        part = codec.coder.decompress(stream, 300, 420, quality, region=region)
+        assert part.shape == (region.height, region.width, 3)
+        assert np.abs(part - region.of(whole)).max() <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_is_verified_to_its_end(name):
+    codec = every_codec(name)
+    rgb = photo()[:90, :70]
+    low, high = codec.coder.qualities
+    for quality in (2 * low, 2 * high):
+        stream = codec.coder.compress(rgb, quality)
+        codec.coder.verify(stream, 90, 70, quality)
+        if codec.coder.layers == 1:
+            for wrong in (stream + bytes(4), stream[:-4]):
+                with pytest.raises(FormatError):
+                    codec.coder.verify(wrong, 90, 70, quality)
 
 
 @pytest.mark.parametrize("name", NAMES)

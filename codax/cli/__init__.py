@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = (
     "encode",
     "decode",
+    "verify",
     "truncate",
     "info",
     "models",

@@ -85,19 +85,26 @@ def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="N",
         help="files at a time, a process for each (default 1); for small pictures",
     )
-    rare.add_argument(
+    add_runtime_flags(rare)
+    return rare
+
+
+def add_runtime_flags(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+) -> None:
+    """Adds the flags that say where and with what to compute."""
+    parser.add_argument(
         "--device",
         choices=("auto", "cpu", "gpu"),
         default="auto",
         help="where to compute (default auto)",
     )
-    rare.add_argument(
+    parser.add_argument(
         "--runtime",
         choices=("auto", "onnx", "jax"),
         help="what computes: ONNX Runtime, or JAX, which a GPU needs; auto is the "
         "former where weights have graphs (default $CODAX_RUNTIME, else auto)",
     )
-    return rare
 
 
 def add_codec_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -26,19 +26,22 @@ if TYPE_CHECKING:
     from codax.coding.samples import SampleCoder
     from codax.face.codec import Codec
     from codax.files.container import Container
+    from codax.files.regions import Region
 
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
 examples:
   codax decode photo.codax                  writes photo.png
-  codax decode photo.codax back.png         writes back.png
+  codax decode photo.codax back.jpg         writes back.jpg
+  codax decode photo.codax --region 0,0,256,256 corner.png
   codax decode -r coded -o pictures         the tree of a folder
   codax decode photo.codax -o - | feh -     PNG to another program
 
-Decodes .codax files to PNG or PPM.
+Decodes .codax files to PNG, or by the name's ending to PPM, TIFF and WebP
+without loss, JPEG and AVIF of quality 95.
 """
-_FORMATS = {".png": "png", ".ppm": "ppm", ".pgm": "ppm", ".pnm": "ppm"}
+_CHOICES = ("png", "ppm", "jpeg", "webp", "avif", "tiff")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -52,7 +55,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("inputs", nargs="+", metavar="IN", help=".codax file, or -")
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
     parser.add_argument(
-        "--format", choices=("png", "ppm"), help="default: by OUT's ending, else png"
+        "--format", choices=_CHOICES, help="default: by OUT's ending, else png"
+    )
+    parser.add_argument(
+        "--region",
+        type=_region,
+        metavar="X,Y,W,H",
+        help="this part only: left, top, width, height in pixels as coded",
     )
     parser.add_argument(
         "--weights", metavar="PATH", help="your own weights, if one made the file"
@@ -76,12 +85,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decodes each input; returns the exit status."""
+    from codax.cli.pictures import FORMATS
+
     form = args.format or "png"
     inputs, output = last_as_output(args.inputs, args.output, PICTURES)
     plan = Plan.of(
         inputs,
         output,
-        suffix=f".{form}",
+        suffix=FORMATS[form].endings[0],
         endings=frozenset([".codax"]) if args.recursive else frozenset(),
         named=args.output is not None,
     )
@@ -131,7 +142,7 @@ class _Decode(WithCodecs):
 
         with pending(job, force=args.force, ours=is_ours) as out:
             with listening(progress):
-                image = decode_file(file, find, oracle=args.oracle)
+                image = decode_file(file, find, oracle=args.oracle, region=args.region)
             if lost := unkept(image, self._form):
                 report.note(f"{job.source}: not kept: {', '.join(lost)}")
             picture = picture_bytes(image, self._form)
@@ -168,12 +179,28 @@ class _Decode(WithCodecs):
 
 def _format_of(target: str, asked: str | None) -> str:
     """Returns the format of a target; refuses an ending that says another."""
-    by_name = _FORMATS.get(ending(target))
+    from codax.cli.pictures import FORMATS, form_of
+
+    by_name = form_of(ending(target))
     if asked and by_name in (None, asked):
         return asked
     if by_name is None or asked:
         raise UsageError(
-            f"{target}: codax writes png or ppm, by the name's ending"
+            f"{target}: codax writes {', '.join(FORMATS)}, by the name's ending"
             + (f"; --format {asked} says another" if asked else " or --format")
         )
     return by_name
+
+
+def _region(text: str) -> Region:
+    """Parses a region, for argparse."""
+    from codax.files.regions import Region
+
+    parts = text.split(",")
+    try:
+        left, top, width, height = map(int, parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no region; expected X,Y,W,H: left, top, width and height"
+        ) from None
+    return Region(left, top, width, height)

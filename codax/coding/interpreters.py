@@ -69,7 +69,7 @@ def decode(
     shapes: Mapping[str, tuple[int, ...]],
     extents: Mapping[str, tuple[int, int]],
     tables: Mapping[str, TableSet],
-    streams: Sequence[bytes],
+    coders: Sequence[SymbolDecoder],
     trellis: Trellis | None = None,
 ) -> dict[str, np.ndarray]:
     """Decodes latents; the arguments are those of `encode`.
@@ -80,8 +80,7 @@ def decode(
         shapes: by target, the padded shapes (1, h, w, C).
         extents: by target, the rows and columns that are coded.
         tables: by target.
-        streams: from a `SymbolEncoder` each, of the first layers; those of further
-            layers stay zero.
+        coders: of the streams of the first layers; arrays of further ones stay zero.
         trellis: residuals were quantised dependently, with this.
 
     Returns:
@@ -90,7 +89,6 @@ def decode(
     Raises:
         FormatError: a stream is damaged.
     """
-    coders = [SymbolDecoder(stream) for stream in streams]
 
     def code(step: Step, heads: list[np.ndarray], own: Any, shape) -> np.ndarray:
         source = order.sources[step.target]
@@ -104,7 +102,7 @@ def decode(
         symbols = coder.get(index.ravel(), tables[step.target]).reshape(shape)
         return source.kept(symbols, heads)
 
-    found = _walk(order.steps, run, _zeros(shapes), extents, code, len(streams))
+    found = _walk(order.steps, run, _zeros(shapes), extents, code, len(coders))
     return {name: found[name] for name in shapes}
 
 

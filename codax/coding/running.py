@@ -83,6 +83,11 @@ class Networks:
         return getattr(self.model, "vocabulary", None)
 
     @property
+    def synthesis_halo(self) -> int:
+        """How far the synthesis looks, in cells of 1/16."""
+        return int(self.model.synthesis_halo)
+
+    @property
     def token_counts(self) -> tuple[int, ...] | None:
         """How many tokens a cell may have; None of a codec without."""
         return None if self.vocabulary is None else self.model.token_counts()

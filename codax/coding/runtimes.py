@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Sizes of the vocabularies of a cell's tokens; None of a codec without."""
 
     @property
+    def synthesis_halo(self) -> int:
+        """How far the synthesis looks, in cells of 1/16."""
+
+    @property
     def token_counts(self) -> tuple[int, ...] | None:
         """How many tokens a cell may have; None of a codec without."""
 

@@ -25,11 +25,18 @@ from codax.coding.order import (
 )
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.coding.telling import part, tell
-from codax.entropy.coder import CostMeter, SymbolEncoder, TableSet
+from codax.entropy.coder import (
+    CheckingDecoder,
+    CostMeter,
+    SymbolDecoder,
+    SymbolEncoder,
+    TableSet,
+)
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
 from codax.errors import FormatError, needs_extra
 from codax.files.container import Container, join_layers, split_layers
+from codax.files.regions import Region
 
 __all__ = ["SampleCoder"]
 
@@ -266,6 +273,7 @@ class SampleCoder:
         *,
         trellis: bool | None = None,
         oracle: bool = False,
+        region: Region | None = None,
     ) -> np.ndarray:
         """Decodes samples.
 
@@ -277,9 +285,12 @@ class SampleCoder:
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
             oracle: evaluate the exact networks with NumPy instead; takes JAX.
+            region: the part that is wanted; the networks of the synthesis run there
+                only.
 
         Returns:
-            uint8[H W 3]; of a lossless codec what was encoded.
+            uint8[H W 3]; of a lossless codec what was encoded. Of a region its samples,
+            which are those of the whole within one level.
 
         Raises:
             FormatError: the stream is damaged.
@@ -288,13 +299,60 @@ class SampleCoder:
         with part(0.0, 1.0 if self.lossless else _DECODED):
             latents, prefix = self._decode(stream, height, width, quality, used, oracle)
         if prefix is not None:
-            return prefix.samples(latents, height, width)
+            samples = prefix.samples(latents, height, width)
+            return samples if region is None else region.of(samples)
         told = _told(quality, used)
         with part(_DECODED, 1.0):
-            picture = self.runtime.synthesise(latents, height, width, told)
+            if region is None:
+                return self._picture(latents, height, width, told)
+            around = region.around(height, width, self.runtime.synthesis_halo)
+            own = {
+                name: around.of(value, CELL / self.order.strides[name])
+                for name, value in latents.items()
+            }
+            picture = self._picture(own, around.height, around.width, told)
+            return region.within(around).of(picture)
+
+    def _picture(
+        self, latents: dict[str, np.ndarray], height: int, width: int, told: int
+    ) -> np.ndarray:
+        """The samples of decoded latents, uint8[H W 3]."""
+        picture = self.runtime.synthesise(latents, height, width, told)
         if self.enhancement is None:
             return picture
         return self.enhancement.synthesise(picture, latents, told)
+
+    def verify(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        *,
+        trellis: bool | None = None,
+    ) -> None:
+        """Checks that a stream decodes to its end; makes no pixels.
+
+        Args:
+            stream: from `compress`.
+            height: rows of the picture.
+            width: columns of the picture.
+            quality: half steps 0..200.
+            trellis: as of `decompress`.
+
+        Raises:
+            FormatError: it is damaged, or its symbols make another stream.
+        """
+        used = self._trellis_of(quality, trellis)
+        checking: list[CheckingDecoder] = []
+
+        def coder(stream: bytes) -> SymbolDecoder:
+            checking.append(CheckingDecoder(stream))
+            return checking[-1]
+
+        self._decode(stream, height, width, quality, used, False, coder)
+        for own in checking:
+            own.finish()
 
     def decode_latents(
         self,
@@ -334,6 +392,7 @@ class SampleCoder:
         quality: int,
         trellis: Trellis | None,
         oracle: bool,
+        coder: Callable[[bytes], SymbolDecoder] | None = None,
     ) -> tuple[dict[str, np.ndarray], Prefix | None]:
         """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
@@ -367,7 +426,7 @@ class SampleCoder:
             shapes,
             extents,
             self.tables(told),
-            streams,
+            [(coder or SymbolDecoder)(stream) for stream in streams],
             trellis,
         )
         latents = _own(found, extents)

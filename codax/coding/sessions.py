@@ -178,6 +178,11 @@ class Sessions:
             self.buckets,
         )
 
+    @property
+    def synthesis_halo(self) -> int:
+        """How far the synthesis looks, in cells of 1/16."""
+        return _halo(self._session("synthesis"))
+
     # Tokens of files.
 
     @property

@@ -22,7 +22,13 @@ import numpy as np
 from codax.entropy.tables import TABLE_TOTAL
 from codax.errors import ConfigError, FormatError, ModelError
 
-__all__ = ["CostMeter", "SymbolDecoder", "SymbolEncoder", "TableSet"]
+__all__ = [
+    "CheckingDecoder",
+    "CostMeter",
+    "SymbolDecoder",
+    "SymbolEncoder",
+    "TableSet",
+]
 
 EXCESS_BITS = 15
 REACH = 2**EXCESS_BITS - 1
@@ -299,3 +305,36 @@ class SymbolDecoder:
 
     def _one(self, model) -> int:
         return int(self._coder.decode(model, 1)[0])
+
+
+class CheckingDecoder(SymbolDecoder):
+    """Reads a stream and knows whether its words are those of the symbols.
+
+    With other tables than the encoder had, or where a machine computes otherwise, what
+    is decoded is noise, which no longer ends where the stream does.
+    """
+
+    def __init__(self, stream: bytes):
+        """Opens a stream, as `SymbolDecoder` does."""
+        super().__init__(stream)
+        self._stream, self._again = stream, SymbolEncoder()
+
+    def get(self, index: np.ndarray, tables: TableSet) -> np.ndarray:
+        """Decodes one step, as `SymbolDecoder` does."""
+        symbols = super().get(index, tables)
+        self._again.put(symbols, index, tables)
+        return symbols
+
+    def finish(self) -> None:
+        """Checks the stream, all of whose steps have been read.
+
+        Raises:
+            FormatError: its symbols make another stream.
+        """
+        again = self._again.finish()
+        if again != self._stream:
+            other = "others" if len(again) == len(self._stream) else len(again)
+            raise FormatError(
+                f"the stream has {len(self._stream)} bytes, its symbols make {other}: "
+                "it was made with other tables, or is damaged"
+            )

@@ -175,6 +175,7 @@ class Codec:
         *,
         max_pixels: int = MAX_PIXELS,
         oracle: bool = False,
+        region: tuple[int, int, int, int] | None = None,
         progress: Progress | None = None,
     ) -> Image.Image:
         """Decodes the bytes of a file made with these weights.
@@ -183,6 +184,8 @@ class Codec:
             data: a `.codax` file.
             max_pixels: refuse larger pictures before anything is allocated.
             oracle: decode the probabilities with NumPy integers; takes JAX.
+            region: left, top, width and height of the part that is wanted, in samples
+                as they are coded, before any orientation; all of it if None.
             progress: is told, from 0 to 1, what is done.
 
         Returns:
@@ -193,7 +196,9 @@ class Codec:
             ModelError: it was made with other weights.
         """
         with listening(progress):
-            return decode_with(self.coder, data, max_pixels=max_pixels, oracle=oracle)
+            return decode_with(
+                self.coder, data, max_pixels=max_pixels, oracle=oracle, region=region
+            )
 
     # The pieces, for use under jit, vmap and grad.
 

@@ -13,10 +13,18 @@ from codax.errors import FormatError, ModelError, UnsupportedError
 from codax.files import container, pictures, planes
 from codax.files.container import MAX_PIXELS, Colour, Container, Tag
 from codax.files.pictures import Picture
+from codax.files.regions import Region
 from codax.files.stored import decode_stored, palette_of
 from codax.zoo import cards
 
-__all__ = ["decode_file", "decode_with", "read_beside", "read_for", "wrong_weights"]
+__all__ = [
+    "decode_file",
+    "decode_with",
+    "read_beside",
+    "read_for",
+    "verify_file",
+    "wrong_weights",
+]
 
 
 def decode_with(
@@ -25,6 +33,7 @@ def decode_with(
     *,
     max_pixels: int = MAX_PIXELS,
     oracle: bool = False,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
     """Decodes the bytes of a file.
 
@@ -33,6 +42,8 @@ def decode_with(
         data: the whole file.
         max_pixels: refuse larger pictures before anything is allocated.
         oracle: decode the probabilities with NumPy integers; takes JAX.
+        region: left, top, width and height of the part that is wanted, in samples as
+            they are coded, before any orientation; all of it if None.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
@@ -41,9 +52,11 @@ def decode_with(
         FormatError: not a codax file, truncated or damaged.
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: other weights wrote it.
+        ConfigError: a region that is no part of the picture.
     """
     file = container.read(data, max_pixels=max_pixels)
-    return decode_file(file, lambda _: coder, oracle=oracle)
+    part = region and Region(*region)
+    return decode_file(file, lambda _: coder, oracle=oracle, region=part)
 
 
 def decode_file(
@@ -51,6 +64,7 @@ def decode_file(
     find: Callable[[Container], SampleCoder],
     *,
     oracle: bool = False,
+    region: Region | None = None,
 ) -> Image.Image:
     """Decodes a file that was read.
 
@@ -59,15 +73,23 @@ def decode_file(
         find: gives the coder of the weights that wrote it; not asked for a stored
             picture, which needs none.
         oracle: as of `decode_with`.
+        region: the part of it that is wanted.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
 
     Raises:
+        ConfigError: a region that is no part of the picture.
         CodaxError: as of `decode_with`.
     """
+    if region is not None:
+        region.check(file.height, file.width)
     if file.stored:
-        return pictures.to_image(_stored_picture(file))
+        picture = _stored_picture(file)
+        if region is not None:
+            alpha = None if picture.alpha is None else region.of(picture.alpha)
+            picture = replace(picture, rgb=region.of(picture.rgb), alpha=alpha)
+        return pictures.to_image(picture)
     coder = find(file)
     _check_coder(coder, file)
     if file.bit_depth != 8 and not coder.lossless:
@@ -79,6 +101,7 @@ def decode_file(
     picture, alpha = read_beside(file), None
     if Tag.ALPHA in file.sections:
         alpha = planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
+        alpha = alpha if region is None else region.of(alpha)
     samples = coder.decompress(
         file.stream,
         file.height,
@@ -86,10 +109,46 @@ def decode_file(
         file.quality,
         trellis=file.trellis,
         oracle=oracle,
+        region=region,
     )
     if coder.lossless:
         samples = _expected_samples(file, samples)
     return pictures.to_image(replace(picture, rgb=samples, alpha=alpha))
+
+
+def verify_file(
+    data: bytes,
+    find: Callable[[Container], SampleCoder],
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Container:
+    """Checks that all of a file decodes; makes no pixels of latents.
+
+    Args:
+        data: the whole file.
+        find: as of `decode_file`.
+        max_pixels: refuse larger pictures before anything is allocated.
+
+    Returns:
+        The file, as it was read.
+
+    Raises:
+        CodaxError: as of `decode_with`; and FormatError for a stream that does not end
+            where its symbols do.
+    """
+    file = container.read(data, max_pixels=max_pixels)
+    if file.stored:
+        _stored_picture(file)
+        return file
+    coder = find(file)
+    _check_coder(coder, file)
+    read_beside(file)
+    if Tag.ALPHA in file.sections:
+        planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
+    coder.verify(
+        file.stream, file.height, file.width, file.quality, trellis=file.trellis
+    )
+    return file
 
 
 def _stored_picture(file: Container) -> Picture:

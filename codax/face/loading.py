@@ -12,6 +12,7 @@ from codax.face.decoding import decode_file, wrong_weights
 from codax.face.runtimes import choose_runtime
 from codax.files import container
 from codax.files.container import MAX_PIXELS, Container
+from codax.files.regions import Region
 from codax.zoo import cards
 
 __all__ = ["decode_image", "find_codec", "load", "shared"]
@@ -74,6 +75,7 @@ def decode_image(
     weights: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
     oracle: bool = False,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
     """Decodes the bytes of a file with the codec that wrote it.
 
@@ -82,6 +84,7 @@ def decode_image(
         weights: path of the user's own weights, instead of those that ship.
         max_pixels: refuse larger pictures before anything is allocated.
         oracle: decode the probabilities with NumPy integers; takes JAX.
+        region: as of `decode_with`.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
@@ -92,4 +95,9 @@ def decode_image(
         ModelError: the weights that wrote the file are not at hand, or are others.
     """
     file = container.read(data, max_pixels=max_pixels)
-    return decode_file(file, lambda _: find_codec(file, weights).coder, oracle=oracle)
+    return decode_file(
+        file,
+        lambda _: find_codec(file, weights).coder,
+        oracle=oracle,
+        region=region and Region(*region),
+    )

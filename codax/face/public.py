@@ -86,6 +86,7 @@ def decode(
     *,
     weights: str | Path | None = None,
     max_pixels: int = MAX_PIXELS,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
     """Decodes a file to a picture.
 
@@ -93,6 +94,8 @@ def decode(
         data: the bytes of a `.codax` file, its path, or the open file.
         weights: path of the user's own weights, if the file was made with such.
         max_pixels: refuse larger pictures before anything is allocated.
+        region: left, top, width and height of the part that is wanted, in samples as
+            they are coded, before any orientation; all of it if None.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
@@ -101,6 +104,7 @@ def decode(
         FormatError: not a codax file, truncated or damaged.
         UnsupportedError: a file that this version does not handle, or too large.
         ModelError: the weights that wrote the file are not at hand.
+        ConfigError: a region that is no part of the picture.
         OSError: a path that cannot be read.
 
     Example:
@@ -115,7 +119,9 @@ def decode(
         raise FormatError(
             f"got {type(data).__name__}; expected the bytes of a .codax file or a path"
         )
-    return decode_image(bytes(data), weights=weights, max_pixels=max_pixels)
+    return decode_image(
+        bytes(data), weights=weights, max_pixels=max_pixels, region=region
+    )
 
 
 def _all_of(source: Any) -> bytes:
