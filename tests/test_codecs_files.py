@@ -186,9 +186,9 @@ def test_cards(monkeypatch, tmp_path):
     (tmp_path / "fake-s-v1" / "card.json").write_text(json.dumps(small))
     with pytest.raises(ModelError, match="did you mean fake-tiny-v1"):
         cards.find_card("fake")
-    with pytest.raises(ModelError, match=r"the file wants fake-tiny-v0; fake-tiny-v1"):
+    with pytest.raises(ModelError, match=r"wants fake-tiny-v0 .* a draft of no"):
         cards.find_by_hash(250, b"fake00")
-    with pytest.raises(ModelError, match=r"wants codec 7 with weights .*unknown codec"):
+    with pytest.raises(ModelError, match=r"wants codec 7 with weights .*of no release"):
         cards.find_by_hash(7, b"fake00")
 
 

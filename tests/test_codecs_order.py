@@ -12,7 +12,7 @@ from codax.codecs.families import FAMILIES
 from codax.coding.interpreters import decode, encode
 from codax.coding.rate import rate
 from codax.coding.reversible import to_bands
-from codax.entropy.coder import CostMeter, SymbolEncoder
+from codax.entropy.coder import CostMeter, SymbolDecoder, SymbolEncoder
 from codax.entropy.training import DigitSource, GridSource, IndexSource
 from codax.entropy.units import GRID_LIMIT, LATENT_LIMIT
 
@@ -82,7 +82,8 @@ def through(codec, latents, quality, extents=None):
     encode(prior, run, latents, extents, tables, coders)
     streams = [coder.finish() for coder in coders]
     shapes = {name: value.shape for name, value in latents.items()}
-    decoded = decode(prior, run, shapes, extents, tables, streams)
+    readers = [SymbolDecoder(stream) for stream in streams]
+    decoded = decode(prior, run, shapes, extents, tables, readers)
     return b"".join(streams), decoded
 
 

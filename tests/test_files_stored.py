@@ -311,7 +311,7 @@ def test_without_any_checkpoint(folder, monkeypatch, capsys):
     assert main(["decode", "out/text.codax", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "stored"
     assert main(["decode", "out/photo.codax"]) == 1
-    assert "the file wants codec 250" in capsys.readouterr().err
+    assert "the file wants fake-tiny-v1 of codax 9.8.7" in capsys.readouterr().err
 
 
 def test_what_needs_a_codec_says_so():

@@ -21,7 +21,7 @@ examples:
 
 A file names the weights that it needs by hash (`codax info`). Those of
 releases decode for ever; `pip install codax-weights` brings the ones that newer
-ones replaced. Weights of no release are drafts or your own: keep them with their
+ones replaced. Weights of no release are drafts or your own: keep them with the
 files. Folders of weights are looked for beside the package, in what
 $CODAX_WEIGHTS lists, and in the user's data folder.
 """

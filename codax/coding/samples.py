@@ -322,38 +322,6 @@ class SampleCoder:
             return picture
         return self.enhancement.synthesise(picture, latents, told)
 
-    def verify(
-        self,
-        stream: bytes,
-        height: int,
-        width: int,
-        quality: int,
-        *,
-        trellis: bool | None = None,
-    ) -> None:
-        """Checks that a stream decodes to its end; makes no pixels.
-
-        Args:
-            stream: from `compress`.
-            height: rows of the picture.
-            width: columns of the picture.
-            quality: half steps 0..200.
-            trellis: as of `decompress`.
-
-        Raises:
-            FormatError: it is damaged, or its symbols make another stream.
-        """
-        used = self._trellis_of(quality, trellis)
-        checking: list[CheckingDecoder] = []
-
-        def coder(stream: bytes) -> SymbolDecoder:
-            checking.append(CheckingDecoder(stream))
-            return checking[-1]
-
-        self._decode(stream, height, width, quality, used, False, coder)
-        for own in checking:
-            own.finish()
-
     def decode_latents(
         self,
         stream: bytes,
@@ -363,6 +331,7 @@ class SampleCoder:
         *,
         trellis: bool | None = None,
         oracle: bool = False,
+        checked: bool = False,
     ) -> dict[str, np.ndarray]:
         """The exact latents of a stream: int32, z in steps, y in sixteenths.
 
@@ -374,6 +343,7 @@ class SampleCoder:
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
             oracle: evaluate the exact networks with NumPy instead of XLA.
+            checked: see that the stream ends where its symbols do.
 
         Returns:
             By name, int32[h w C] on the picture's own grids.
@@ -382,7 +352,8 @@ class SampleCoder:
             FormatError: the stream is damaged.
         """
         used = self._trellis_of(quality, trellis)
-        return self._decode(stream, height, width, quality, used, oracle)[0]
+        kind = CheckingDecoder if checked else SymbolDecoder
+        return self._decode(stream, height, width, quality, used, oracle, kind)[0]
 
     def _decode(
         self,
@@ -392,7 +363,7 @@ class SampleCoder:
         quality: int,
         trellis: Trellis | None,
         oracle: bool,
-        coder: Callable[[bytes], SymbolDecoder] | None = None,
+        kind: type[SymbolDecoder] | None = None,
     ) -> tuple[dict[str, np.ndarray], Prefix | None]:
         """The latents of a stream, and what stood before them in it."""
         if not 0 <= quality <= 200:
@@ -416,6 +387,7 @@ class SampleCoder:
                     f"{len(streams)} layers at quality {quality / 2:g}, expected "
                     f"{expected} of the codec's {self.layers}"
                 )
+        coders = [(kind or SymbolDecoder)(stream) for stream in streams]
         if oracle:
             run = self.networks().steps(height, width, told, shifts=shifts, oracle=True)
         else:
@@ -426,9 +398,11 @@ class SampleCoder:
             shapes,
             extents,
             self.tables(told),
-            [(coder or SymbolDecoder)(stream) for stream in streams],
+            coders,
             trellis,
         )
+        for coder in coders:
+            coder.finish()
         latents = _own(found, extents)
         return prefix.whole(latents) if prefix else latents, prefix
 

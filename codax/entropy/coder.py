@@ -294,6 +294,9 @@ class SymbolDecoder:
         symbols[order] = ordered
         return symbols
 
+    def finish(self) -> None:
+        """Says that all steps have been read; a `CheckingDecoder` checks it."""
+
     def _excess(self, size: int) -> int:
         uniform = constriction.stream.model.Uniform
         below = self._one(uniform(2))

@@ -145,8 +145,13 @@ def verify_file(
     read_beside(file)
     if Tag.ALPHA in file.sections:
         planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
-    coder.verify(
-        file.stream, file.height, file.width, file.quality, trellis=file.trellis
+    coder.decode_latents(
+        file.stream,
+        file.height,
+        file.width,
+        file.quality,
+        trellis=file.trellis,
+        checked=True,
     )
     return file
 
