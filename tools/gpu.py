@@ -1,24 +1,29 @@
-"""Everything that needs a GPU machine, in one command. Run from the repository's root.
+"""A quarter of an hour of an accelerator, in one call. Run from the repository's root.
 
-    python tools/gpu.py pack -o carry       here: pictures and constriction's wheel
-    python tools/gpu.py rehearse            here: the same steps on this CPU, tiny
-    python tools/gpu.py start quadtree-tiny --minutes 20 --carry carry     there
-    python tools/gpu.py status              there
-    python tools/gpu.py stop                there: the state is saved
-    python tools/gpu.py collect -o OUT      there: files of at most 16 MiB
-    python tools/gpu.py join OUT -o RUN     here: a run's folder, for `codax export`
-    python tools/gpu.py measure CONFIG      anywhere: steps and pixels per second
+    python tools/gpu.py pack -o carry      here: constriction's wheel, and pictures as
+                                           many as travel beside the tree
+    python tools/gpu.py lease CONFIG --seconds 540 --carry carry -o "$OUT"     there
+    python tools/gpu.py collect OUT -o FOLDER
+                                           here: checks, exports, says what is next
+    python tools/gpu.py rehearse           here: the same by a bare machine's Python
 
-The machine may have no network and JAX without constriction: the wheel travels. `start`
-returns at once; training goes on in a session of its own and outlives the call. The
-compilation cache lies beside the run and is kept for the next start on that machine.
+The machine has no network, and JAX without constriction: the wheel travels. `lease`
+installs it, decodes this repository's files on the device and codes some to check at
+home, chooses settings where `tools/gpu_settings.json` has none for the preset, trains
+from the shipped weights, stops before the deadline whatever happens, and leaves in OUT
+at most eight files of 16 MiB: weights, a tar of all that is small, the trunk, and the
+compilation cache where it fits. Weights so far are there from the second minute on.
+`tools/gpu_work.py` is what it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib.util
+import io
+import json
 import os
 import shutil
 import signal
@@ -28,96 +33,218 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "tools" / "gpu_work.py"
 PLACE = Path(os.environ.get("CODAX_GPU_PLACE", "/tmp/codax-gpu"))
-PIECE = 16 * 2**20 - 1024
+SETTINGS = ROOT / "tools" / "gpu_settings.json"
+TRAVELS = 64 << 20
+"""Bytes of tree and carried files in a call."""
+PIECE = (16 << 20) - 1024
+FILES = 8
 WHEEL = "constriction>=0.5,<0.6"
+CHECK_SECONDS, TRIAL_SECONDS, END_SECONDS = 90.0, 120.0, 45.0
+"""At most of a lease: files between machines, settings, writing what comes back."""
+LEAST_TRAINING = 30.0
+SMALL = (
+    *("config.json", "commands.txt", "before.json", "environments.json"),
+    *("data.json", "log.jsonl", "gap.jsonl"),
+)
 TINY = (
     "transforms.latents=16 transforms.fine=8 transforms.coarse=32 "
     "transforms.analysis_fine=1 transforms.synthesis_fine=1 side=4 hyper=8 middle=8 "
     "features=32 hidden=24 blocks=1"
 ).split()
-SMALL_FILES = tuple(
-    "config.json commands.txt before.json log.jsonl watch.jsonl sheet.png".split()
-)
+"""Fields of the model in a rehearsal."""
 
 
 def main() -> int:
     """Parses the words and runs a command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function in COMMANDS.items():
         commands.add_parser(name).set_defaults(run=function)
     add = {name: p.add_argument for name, p in commands.choices.items()}
     add["pack"]("-o", "--output", type=Path, required=True)
     add["pack"]("--data", type=Path, action="append", help="default: $CODAX_DATA's")
-    add["pack"]("--limit", type=float, default=56.0, help="MiB of pictures")
+    add["pack"]("--limit", type=float, help="MiB of pictures; default: what is left")
     add["pack"]("--python", default="3.12", help="Python of the machine")
-    add["pack"]("--no-wheel", action="store_true")
-    add["start"]("config")
-    add["start"]("--carry", type=Path, required=True)
-    add["start"]("--resume", action="store_true")
-    add["start"]("rest", nargs="*", help="after --: more words for codax train")
-    for flag in ("--minutes", "--steps", "--init"):
-        add["start"](flag)
-    add["start"]("--set", action="append", default=[])
+    add["lease"]("config")
+    add["lease"]("--seconds", type=float, default=540.0)
+    add["lease"]("--carry", type=Path, required=True)
+    add["lease"]("-o", "--output", type=Path, required=True)
+    add["lease"]("--init", help="default: the shipped weights of the preset; `none`")
+    add["lease"]("--set", action="append", default=[])
+    add["collect"]("back", type=Path)
     add["collect"]("-o", "--output", type=Path, required=True)
-    add["join"]("pieces", type=Path)
-    add["join"]("-o", "--output", type=Path, required=True)
-    add["measure"]("config")
-    add["measure"]("--data", action="append", default=[])
-    add["measure"]("--set", action="append", default=[])
-    add["measure"]("--calls", type=int, default=10)
+    add["rehearse"]("--python", default="python3.12")
     args = parser.parse_args()
     return args.run(args) or 0
 
 
-def pack(args) -> None:
-    """Pictures in one tar, by hash up to the limit, and constriction's wheel."""
+# Here, before.
+
+
+def pack(args: argparse.Namespace) -> None:
+    """Pictures in one tar, by hash up to what is left, and constriction's wheel."""
     sys.path.insert(0, str(ROOT))
     from codax.train.data import find_pictures
 
     base = os.environ.get("CODAX_DATA", "")
     folders = args.data or [Path(base) / name for name in ("train", "train_extra")]
     args.output.mkdir(parents=True, exist_ok=True)
-    digest = {
-        p: hashlib.sha256(p.read_bytes()).hexdigest() for p in find_pictures(folders)
-    }
+    platforms = [f"manylinux_2_{n}_x86_64" for n in (17, 24, 27, 28)]
+    words = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
+    words += ["--only-binary=:all:", "--python-version", args.python]
+    words += [
+        w for p in [*platforms, "manylinux2014_x86_64"] for w in ("--platform", p)
+    ]
+    subprocess.run([*words, "-d", str(args.output), WHEEL], check=True)
+    wheels = sum(path.stat().st_size for path in args.output.glob("*.whl"))
+    room = TRAVELS - _tree_size() - wheels - (1 << 20)
+    if args.limit is not None:
+        room = min(room, int(args.limit * 2**20))
+    pictures = find_pictures(folders)
+    order = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in pictures}
     size = count = 0
     with tarfile.open(args.output / "pictures.tar", "w") as tar:
-        for path in sorted(digest, key=digest.get):
-            size += path.stat().st_size
-            if size > args.limit * 2**20:
+        for path in sorted(order, key=lambda path: order[path]):
+            size += path.stat().st_size + 1024
+            if size > room:
                 break
             # Folders keep their names: the held-out ones come of one of them.
             tar.add(path, f"{path.parent.name}/{path.name}")
             count += 1
-    print(f"{count} of {len(digest)} pictures packed")
-    if not args.no_wheel:
-        platforms = [f"manylinux_2_{n}_x86_64" for n in (17, 24, 27, 28)]
-        words = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
-        words += ["--only-binary=:all:", "--python-version", args.python]
-        words += [
-            w for p in [*platforms, "manylinux2014_x86_64"] for w in ("--platform", p)
-        ]
-        subprocess.run([*words, "-d", str(args.output), WHEEL], check=True)
+    print(f"{count} of {len(order)} pictures packed, {room / 2**20:.0f} MiB of room")
+
+
+def _tree_size() -> int:
+    """Bytes of tracked files."""
+    words = ["git", "ls-files", "-z"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
+    names = done.stdout.decode().split("\0")
+    return sum((ROOT / n).stat().st_size for n in names if n and (ROOT / n).is_file())
+
+
+# There.
+
+
+class Lease:
+    """The clock of a lease, and what is known of it by then."""
+
+    def __init__(self, seconds: float, output: Path):
+        self.begin, self.seconds, self.output = time.monotonic(), seconds, output
+        self.facts: dict[str, Any] = {"seconds": seconds, "parts": []}
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.begin + self.seconds - time.monotonic()
+
+    def run(
+        self, name: str, words: list[Any], seconds: float, grace: float = 10
+    ) -> int:
+        """Runs a part of the work; it is asked to end at its time, then killed.
+
+        Returns:
+            The exit status; -1 for a part that was ended or did not begin.
+        """
+        start = time.monotonic()
+        status = -1
+        if seconds > 0:
+            with (PLACE / "output.txt").open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, str(WORK), *map(str, words)],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    env=environment(),
+                    cwd=ROOT,
+                    start_new_session=True,
+                )
+                try:
+                    status = process.wait(seconds)
+                except (subprocess.TimeoutExpired, Ended):
+                    status = _end(process, grace)
+        spent = time.monotonic() - start
+        self.facts["parts"].append({"part": name, "seconds": spent, "status": status})
+        print(f"{name}: {spent:.0f} s, status {status}", flush=True)
+        return status
+
+
+class Ended(Exception):
+    """The lease was told to end."""
+
+
+def _end(process: subprocess.Popen, grace: float) -> int:
+    """Asks a process to end, and kills it after a while."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(seconds)
+            break
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+    return -1
 
 
 def environment() -> dict[str, str]:
-    """What a run there sees: this tree, carried packages, data, a kept cache."""
+    """What a part sees: this tree, carried packages, data, a kept cache."""
     paths = [str(ROOT), str(PLACE / "site"), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "XDG_CACHE_HOME": str(PLACE / "cache"),
         "CODAX_DATA": str(PLACE / "data"),
-        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
     }
 
 
-def start(args) -> None:
-    """Sets up, and starts training in a session of its own."""
+def lease(args: argparse.Namespace) -> int:
+    """Does all of it; what comes back is written whatever happened before."""
+    job = Lease(args.seconds, args.output)
+    job.facts["config"] = args.config
+
+    def end(number: int, frame: Any) -> None:
+        job.seconds = min(job.seconds, time.monotonic() - job.begin + END_SECONDS)
+        raise Ended
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    args.output.mkdir(parents=True, exist_ok=True)
     PLACE.mkdir(parents=True, exist_ok=True)
+    run = PLACE / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir()
+    status = 1
+    try:
+        install(args.carry)
+        found = PLACE / "interchange.json"
+        job.run("interchange", ["interchange", found], CHECK_SECONDS)
+        pairs = chosen(job, args)
+        words = ["train", args.config, run, "--back", args.output]
+        start = f"{args.config}" if args.init is None else args.init
+        words += [] if start == "none" else ["--init", start]
+        words += [word for pair in pairs for word in ("--set", pair)]
+        seconds = job.left() - END_SECONDS
+        if seconds < LEAST_TRAINING:
+            print(f"{seconds:.0f} s are left, too few to train", flush=True)
+        else:
+            # Less the call in progress and the last look.
+            words += ["--seconds", seconds - max(10.0, 0.08 * seconds)]
+            status = job.run("train", words, seconds)
+    except Ended:
+        print("told to end", flush=True)
+    except Exception as error:
+        print(f"lease: {error!r}", flush=True)
+    finally:
+        write_back(job, run)
+    return 0 if status == 0 else 1
+
+
+def install(carry: Path) -> None:
+    """The carried wheel where it is missing, and the pictures."""
     if importlib.util.find_spec("constriction") is None:
         words = [
             sys.executable,
@@ -128,243 +255,248 @@ def start(args) -> None:
             "--no-index",
             "--no-deps",
         ]
-        wheels = [str(path) for path in args.carry.glob("*.whl")]
-        subprocess.run(
-            [*words, "--upgrade", "--target", str(PLACE / "site"), *wheels], check=True
-        )
+        wheels = [str(path) for path in carry.glob("*.whl")]
+        target = ["--upgrade", "--target", str(PLACE / "site")]
+        subprocess.run([*words, *target, *wheels], check=True)
     if not (PLACE / "data").is_dir():
-        with tarfile.open(args.carry / "pictures.tar") as tar:
+        with tarfile.open(carry / "pictures.tar") as tar:
             tar.extractall(PLACE / "data", filter="data")
-    words = [
-        sys.executable,
-        "-m",
-        "codax",
-        "train",
-        args.config,
-        "-o",
-        str(PLACE / "run"),
-    ]
-    for flag in ("minutes", "steps", "init"):
-        if getattr(args, flag):
-            words += [f"--{flag}", getattr(args, flag)]
-    words += [word for pair in args.set for word in ("--set", pair)]
-    words += (["--resume"] if args.resume else []) + args.rest
-    with (PLACE / "output.txt").open("ab") as output:
-        process = subprocess.Popen(
-            words,
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            env=environment(),
-            cwd=ROOT,
-            start_new_session=True,
-        )
-    (PLACE / "pid").write_text(str(process.pid))
-    print(f"started, process {process.pid}; words in {PLACE}/output.txt")
 
 
-def running() -> int | None:
-    """The process that trains, if it still does."""
-    try:
-        pid = int((PLACE / "pid").read_text())
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, ValueError):
-        return None
-    return None if state == "Z" else pid
+def chosen(job: Lease, args: argparse.Namespace) -> list[str]:
+    """The fields of a preset's leases: those that are known, or the trials' best."""
+    known = json.loads(SETTINGS.read_text()).get(args.config)
+    if known is None:
+        found = PLACE / "settings.json"
+        found.unlink(missing_ok=True)
+        words = ["settings", args.config, found]
+        words += [word for pair in args.set for word in ("--set", pair)]
+        job.run("settings", words, min(TRIAL_SECONDS, job.left() - END_SECONDS), 2)
+        known = json.loads(found.read_text())["taken"] if found.is_file() else []
+    job.facts["fields"] = [*known, *args.set]
+    return job.facts["fields"]
 
 
-def status(args) -> None:
-    """Whether it runs, and its last words."""
-    print("running" if running() else "not running")
-    lines = (PLACE / "output.txt").read_text(errors="replace").splitlines()
-    print("\n".join(lines[-12:]))
-
-
-def stop(args) -> None:
-    """Ends training after the step in progress; waits for the state to be saved."""
-    pid = running()
-    if pid:
-        os.kill(pid, signal.SIGTERM)
-    wait(args)
-
-
-def wait(args) -> None:
-    """Waits for the end of training."""
-    while running():
-        time.sleep(0.5)
-
-
-def collect(args) -> None:
-    """Log, card facts, and trunk and weights in float16, in pieces that travel."""
+def write_back(job: Lease, run: Path) -> None:
+    """What comes back, the most wanted first, as much as travels."""
     sys.path[:0] = [str(ROOT), str(PLACE / "site")]
+    out, left = job.output, FILES
+    with tarfile.open(out / "run.tar", "w") as tar:
+        for name in SMALL:
+            if (run / name).is_file():
+                tar.add(run / name, name)
+        for name in ("interchange.json", "settings.json", "output.txt"):
+            if (PLACE / name).is_file():
+                tar.add(PLACE / name, name)
+        data = json.dumps(job.facts, indent=1).encode()
+        entry = tarfile.TarInfo("lease.json")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    left -= 1
+    absent = []
+    config = run / "config.json"
+    whole = config.is_file() and json.loads(config.read_text())["branch"] < 1
+    for name in ("weights", "trunk") if whole else ("weights",):
+        try:
+            left -= _put_state(run, out, name, left)
+        except Exception as error:
+            absent.append(f"{name} ({error})")
+    cache = PLACE / "cache.tar.xz"
+    if job.left() > 10 and (PLACE / "cache").is_dir():
+        words = ["tar", "-cJf", str(cache), "-C", str(PLACE), "cache"]
+        try:
+            subprocess.run(words, check=True, timeout=job.left() - 8)
+            if left and cache.stat().st_size <= PIECE:
+                shutil.copy(cache, out / cache.name)
+            else:
+                absent.append(f"the cache ({cache.stat().st_size} bytes)")
+        except (subprocess.SubprocessError, OSError) as error:
+            absent.append(f"the cache ({error})")
+    for path in sorted(out.iterdir()):
+        print(f"{path.stat().st_size:>10} {path.name}")
+    if absent:
+        print(f"left behind: {', '.join(absent)}")
+    print(f"{job.seconds - job.left():.0f} s of {job.seconds:.0f}", flush=True)
+
+
+def _put_state(run: Path, out: Path, name: str, left: int) -> int:
+    """Puts a state of the run into what comes back; returns how many files it took.
+
+    Where the run has not ended its weights are those of the last minute, which are
+    there already.
+    """
     from codax.train.state import load_state, save_trunk
 
-    run, out = PLACE / "run", args.output
-    out.mkdir(parents=True, exist_ok=True)
-    for name in SMALL_FILES:
-        if (run / name).is_file():
-            shutil.copy(run / name, out / name)
-    for name in ("trunk", "weights"):
-        if not (run / f"{name}.npz").is_file():
-            continue
-        small = PLACE / f"{name}-float16.npz"
-        state = load_state(run / f"{name}.npz")
-        save_trunk(small, state, compact=name == "trunk")
-        data = small.read_bytes()
-        for number, begin in enumerate(range(0, len(data), PIECE)):
-            piece = out / f"{name}.npz.{number:02d}"
-            piece.write_bytes(data[begin : begin + PIECE])
-    print("\n".join(f"{p.stat().st_size:>10} {p.name}" for p in sorted(out.iterdir())))
+    place = run / f"{name}.npz"
+    if not place.is_file():
+        return len(list(out.glob(f"{name}.npz.*")))
+    small = PLACE / f"{name}.npz"
+    save_trunk(small, load_state(place), compact=name == "trunk")
+    data = small.read_bytes()
+    pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    if len(pieces) > left:
+        raise ValueError(f"{len(data)} bytes, {left} files of {PIECE} left")
+    for old in out.glob(f"{name}.npz.*"):
+        old.unlink()
+    for number, piece in enumerate(pieces):
+        (out / f"{name}.npz.{number:02d}").write_bytes(piece)
+    return len(pieces)
 
 
-def join(args) -> None:
-    """Makes a run's folder of collected pieces."""
-    args.output.mkdir(parents=True, exist_ok=True)
-    for name in SMALL_FILES:
-        if (args.pieces / name).is_file():
-            shutil.copy(args.pieces / name, args.output / name)
-    for name in ("trunk", "weights"):
-        pieces = sorted(args.pieces.glob(f"{name}.npz.*"))
+# Here, after.
+
+
+def collect(args: argparse.Namespace) -> int:
+    """Makes a run of what came back, checks and exports it.
+
+    Weights of a run that was cut short are those of its last minute.
+    """
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    run = args.output / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(args.back / "run.tar") as tar:
+        tar.extractall(run, filter="data")
+    for name, target in (("weights", "weights.npz"), ("trunk", "trunk-float16.npz")):
+        pieces = sorted(args.back.glob(f"{name}.npz.*"))
         if pieces:
-            # A float16 trunk is no state to resume: it is for --init.
-            target = "trunk-float16.npz" if name == "trunk" else "weights.npz"
-            data = b"".join(piece.read_bytes() for piece in pieces)
-            (args.output / target).write_bytes(data)
-    print(f"{args.output} written")
+            (run / target).write_bytes(b"".join(p.read_bytes() for p in pieces))
+    facts = json.loads((run / "lease.json").read_text())
+    for part in facts["parts"]:
+        print(f"{part['part']:<12} {part['seconds']:6.0f} s, status {part['status']}")
+    differing = _check_interchange(run / "interchange.json")
+    if (run / "gap.jsonl").is_file():
+        for text in (run / "gap.jsonl").read_text().splitlines():
+            line = json.loads(text)
+            apart = 100 * (line["held_out"] - line["training"])
+            print(
+                f"step {line['step']}: {line['passes']:.1f} passes, loss of pictures "
+                f"held out {apart:+.1f} % of that of training"
+            )
+    if (run / "settings.json").is_file():
+        taken = json.loads((run / "settings.json").read_text())
+        name = facts["config"]
+        known = json.loads(SETTINGS.read_text()) | {name: taken["taken"]}
+        SETTINGS.write_text(json.dumps(known, indent=1) + "\n")
+        print(
+            f"settings of {name}: {' '.join(taken['taken'])}, kept in {SETTINGS.name}"
+        )
+    if not (run / "weights.npz").is_file():
+        sys.exit("collect: no weights came back; run.tar has the words of the lease")
+    config = json.loads((run / "config.json").read_text())
+    name = f"{config['codec']}-{config['preset']}"
+    words = [sys.executable, "-m", "codax", "export", run, name, "-o", args.output]
+    subprocess.run(list(map(str, words)), check=True, cwd=Path.cwd())
+    print("next: tools/trellis.py fits tables of dependent quantisation anew, then")
+    print("      codax evaluate, and tools/results.py if it is better")
+    return 1 if differing else 0
 
 
-def rehearse(args) -> None:
-    """All of it on this CPU with tiny networks and made-up pictures."""
-    import numpy as np
-    from PIL import Image
+def _check_interchange(path: Path) -> int:
+    """Decodes the device's files here; says what differs, and returns how much."""
+    if not path.is_file():
+        print("interchange: not done")
+        return 1
+    from latent_hashes import latents_hash
 
+    from codax.face.codec import Codec
+    from codax.files import container
+
+    found = json.loads(path.read_text())
+    device, differing = found.pop("device"), 0
+    for family, facts in found.items():
+        coder = Codec.from_folder(ROOT / "tests" / "golden" / family).coder
+        file = container.read(base64.b64decode(facts["file"]))
+        latents = coder.decode_latents(
+            file.stream, file.height, file.width, file.quality, trellis=file.trellis
+        )
+        there = [title for title, equal in facts["decoded"].items() if not equal]
+        here = latents_hash(latents) != facts["latents"]
+        differing += len(there) + here
+        print(
+            f"interchange, {device}, {family}: {there or 'no'} files differ there,",
+            end="",
+        )
+        print(f" {int(here)} here")
+    return differing
+
+
+def rehearse(args: argparse.Namespace) -> None:
+    """All of it on this CPU, tiny, with the Python of such a machine.
+
+    From a copy of the tree, under `timeout`; then once more, killed in the middle.
+    """
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        place = base / "place"
-        random = np.random.default_rng(0)
-        for name in ("train", "train_extra"):
-            (base / name).mkdir()
-            for i in range(4):
-                rough = random.integers(0, 255, (9, 9, 3), np.uint8)
-                picture = Image.fromarray(rough).resize((192, 128), 3)
-                picture.save(base / name / f"{i}.png")
-        this = [sys.executable, str(ROOT / "tools" / "gpu.py")]
-        env = os.environ | {"CODAX_GPU_PLACE": str(place), "JAX_PLATFORMS": "cpu"}
-        sets = [f"model.{pair}" for pair in TINY]
-        sets += "batch=2 crop=64 branch_batch=2 branch_crop=64 held_out=2".split()
-        sets += ["steps_per_call=2", "watch=0"]
-        words = [word for pair in sets for word in ("--set", pair)]
-
-        def call(*words: object) -> None:
-            subprocess.run([*this, *map(str, words)], env=env, check=True, cwd=ROOT)
-
+        there = _bare_python(base, args.python)
+        make_pictures(base)
         data = [w for n in ("train", "train_extra") for w in ("--data", base / n)]
-        call("pack", "-o", base / "carry", "--no-wheel", *data)
-        start = ("start", "quadtree-tiny", "--carry", base / "carry", *words)
-        call(*start, "--steps", 10)
-        call("wait")
-        call("status")
-        call(*start, "--steps", 20, "--resume")
-        call("wait")
-        call("collect", "-o", base / "out")
-        call("join", base / "out", "-o", base / "run")
-        export = [
-            "export",
-            base / "run",
-            "quadtree-rehearsal",
-            "-o",
-            base / "checkpoints",
-        ]
-        words = [sys.executable, "-m", "codax", *map(str, export)]
-        env |= {"CODAX_DATA": str(place / "data"), "PYTHONPATH": str(ROOT)}
-        subprocess.run(words, env=env, check=True, cwd=ROOT)
+        carry = base / "carry"
+        this = [sys.executable, ROOT / "tools" / "gpu.py"]
+        _call([*this, "pack", "-o", carry, *data])
+        tree = base / "tree"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+        env = {"CODAX_GPU_PLACE": str(base / "place"), "JAX_PLATFORMS": "cpu"}
+        words = [there, tree / "tools" / "gpu.py", "lease", "quadtree-tiny"]
+        words += ["--carry", carry, "--init", "none", *tiny_words()]
+        for seconds, limit, status in ((300, 320, 0), (300, 90, 1)):
+            out = base / f"out{limit}"
+            cut = ["timeout", "-k", 60, limit]
+            begin = time.monotonic()
+            done = _call([*cut, *words, "--seconds", seconds, "-o", out], env, tree)
+            print(f"status {done}, {time.monotonic() - begin:.0f} s of {limit}")
+            if (done == 0) != (status == 0) or not (out / "run.tar").is_file():
+                sys.exit("rehearse: the lease did not end as it should")
+            shutil.rmtree(base / "place" / "run", ignore_errors=True)
+        env |= {"CODAX_DATA": str(base / "place" / "data")}
+        done = _call([*this, "collect", base / "out320", "-o", base / "home"], env)
+        if done:
+            sys.exit("rehearse: collect failed")
     print("rehearsed")
 
 
-def measure(args) -> None:
-    """Bare gradients and whole steps on fixed crops, then from memory and streamed."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.path[:0] = [str(ROOT), str(PLACE / "site")]
-    import jax
-    import jax.numpy as jnp
+def tiny_words() -> list[str]:
+    """Words that make a lease's networks and batches tiny."""
+    sets = [f"model.{pair}" for pair in TINY]
+    sets += "branch_batch=2 branch_crop=64 held_out=2".split()
+    sets += ["steps_per_call=2", "bfloat16=false"]
+    return [word for pair in sets for word in ("--set", pair)]
+
+
+def make_pictures(base: Path) -> None:
+    """Pictures in two folders, as the configurations name them."""
     import numpy as np
+    from PIL import Image
 
-    from codax.train.config import find_config, load_config, with_overrides
-    from codax.train.data import ResidentSet, StreamingSet
-    from codax.train.folders import run_pictures
-    from codax.train.start import start_networks
-    from codax.train.trainer import Trainer
+    random = np.random.default_rng(0)
+    for name in ("train", "train_extra"):
+        (base / name).mkdir()
+        for i in range(4):
+            rough = random.integers(0, 255, (9, 9, 3), np.uint8)
+            Image.fromarray(rough).resize((320, 256), 3).save(base / name / f"{i}.png")
 
-    config = with_overrides(load_config(find_config(args.config)), args.set)
-    paths, _ = run_pictures(config, args.data)
-    resident = ResidentSet.load(paths[:64])
-    trainer = Trainer(config, start_networks(config, resident))
-    k, batch, size = config.steps_per_call, config.batch, config.crop
-    pixels = k * batch * size * size / 1e6
-    # A copy: a call gives its state away.
-    fresh = jax.tree.map(np.asarray, trainer.initial_state())
-    x = np.stack([StreamingSet(paths, size, 0).sample(i) for i in range(batch)])
-    quality = jnp.asarray(np.linspace(0, 200, batch).astype(np.int32))
 
-    @jax.jit
-    def bare(params, fixed, x, key):
-        ones = jnp.ones(batch)
-        x = x.astype(jnp.float32)
-        return trainer._gradients(params, fixed, x, quality, key, ones, False)
+def _bare_python(base: Path, python: str) -> Path:
+    """A Python with only what such a machine has."""
+    venv = base / "venv"
+    subprocess.run([python, "-m", "venv", str(venv)], check=True)
+    packages = "jax>=0.11,<0.12 flax optax numpy pillow onnxruntime safetensors".split()
+    pip = [str(venv / "bin" / "pip"), "install", "-q", *packages]
+    subprocess.run(pip, check=True)
+    return venv / "bin" / "python"
 
-    def timed(name: str, call) -> float:
-        call(0)
-        begin = time.monotonic()
-        for i in range(1, args.calls + 1):
-            call(i)
-        spent = (time.monotonic() - begin) / args.calls
-        print(f"{name:<12} {k / spent:8.2f} steps/s {pixels / spent:8.3f} Mpixel/s")
-        return spent
 
-    def bare_call(i):
-        for j in range(k):
-            key = jax.random.key(i * k + j)
-            jax.block_until_ready(bare(fresh["params"], fresh["fixed"], x, key))
-
-    state = trainer.place(fresh)
-    rates = jnp.full((k,), config.rate)
-
-    def step(data):
-        nonlocal state
-        state, report = trainer.steps(state, data, rates, batch, size, False)
-        float(report["loss"])
-        if config.optimizer == "soap" and int(state["step"]) % config.refresh < k:
-            state = trainer.refreshed(state)
-
-    print(jax.devices()[0].device_kind, f"x{len(jax.devices())}", f"{k} steps a call")
-    bare_time = timed("bare", bare_call)
-    data = trainer.place(resident.arrays())
-    crops = StreamingSet(paths, size, 0, config.rescale).batches(batch)
-
-    def stream_call(i):
-        step((np.stack([next(crops) for _ in range(k)]),))
-
-    fixed = (np.stack([x] * k),)
-    fixed_time = timed("fixed", lambda i: step(fixed))
-    print(
-        f"{'':12} {100 * bare_time / fixed_time:.0f} % of bare; the optimiser's share"
+def _call(words: list[Any], env: dict[str, str] | None = None, place=ROOT) -> int:
+    done = subprocess.run(
+        list(map(str, words)), env=os.environ | (env or {}), cwd=place, check=False
     )
-    for name, call in (("resident", lambda i: step(data)), ("streaming", stream_call)):
-        spent = timed(name, call)
-        shares = f"{100 * bare_time / spent:.0f} % of bare"
-        print(f"{'':12} {shares}, {100 * fixed_time / spent:.0f} % of fixed crops")
+    return done.returncode
 
 
 COMMANDS = {
     "pack": pack,
-    "start": start,
-    "status": status,
-    "stop": stop,
-    "wait": wait,
+    "lease": lease,
     "collect": collect,
-    "join": join,
     "rehearse": rehearse,
-    "measure": measure,
 }
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def train(
     distortion: Distortion | None = None,
     optimizer: optax.GradientTransformation | None = None,
     crops: Crops | None = None,
+    begun: float | None = None,
 ) -> Path:
     """Trains within a time box or for a number of steps; trunk, then branch.
 
@@ -120,6 +121,8 @@ def train(
         optimizer: in place of `config.optimizer`, see `make_optimizer`.
         crops: gives the crops of each step in place of the pictures; `resident` is then
             only what the start is fitted to.
+        begun: moment of `time.monotonic` from which the time box counts; None for that
+            of the first step.
 
     Returns:
         The path of the averaged weights.
@@ -168,6 +171,8 @@ def train(
         state = trainer.place_state(state)
         first = _first_step(state) if resume else int(state["step"])
         box = Box(config, minutes, steps, first, branch)
+        if begun is not None:
+            box.clock.add_whole(time.monotonic() - begun)
         watches = (watch,) if callable(watch) else tuple(watch or ())
         runner = _Runner(trainer, run, box, say, watches, stop)
         runner.use(resident, stream, crops)
