@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted,
         129 and 143 ended by SIGHUP and SIGTERM.
     """
+    # OpenBLAS with several threads beside those of a runtime or of other processes is
+    # 10 to 100 times slower. It is read when NumPy is first loaded, which comes later.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if argv is None else argv)
     # Asked of the words and not of the parsed arguments, which may not come to be.
     traced = any(word in ("-vv", "-vvv") for word in words) or words.count("-v") > 1

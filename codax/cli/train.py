@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,9 +117,6 @@ def run(args: argparse.Namespace) -> int:
     report = Reporter(args)
     folder = Path(args.output)
     _check(args, folder)
-    # LAPACK called with several OpenBLAS threads beside XLA's was 10 to 100 times
-    # slower. It is read when NumPy is first loaded, so this comes before all imports.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from codax.cli.runtime import cache_folder, prepare_jax
 
     prepare_jax(args.device)
