@@ -43,7 +43,7 @@ from codax.train.data import ResidentSet, StreamingSet
 from codax.train.drawn import drawn_set
 from codax.train.initial import join_initial
 from codax.train.loss import Distortion
-from codax.train.record import write_before, write_environment
+from codax.train.record import machine_name, write_before, write_environment
 from codax.train.schedule import Box
 from codax.train.soap import one_by_one
 from codax.train.start import sample_crops, start_networks
@@ -443,12 +443,3 @@ class _Runner:
             f"{line['psnr']:.2f} dB  {line['pictures_per_second']:.1f} pictures/s  "
             f"{100 * line['done']:.1f} %  {left / 60:.1f} min left"
         )
-
-
-def machine_name() -> str:
-    """The kind of machine, such as `cpu, 2 cores` or `8 x NVIDIA H100`."""
-    devices = jax.local_devices()
-    if devices[0].platform == "cpu":
-        return f"cpu, {os.cpu_count()} cores"
-    count = f"{len(devices)} x " if len(devices) > 1 else ""
-    return count + devices[0].device_kind

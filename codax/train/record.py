@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from codax.errors import ConfigError
@@ -31,6 +32,7 @@ __all__ = [
     "check_data",
     "data_of",
     "digest_of",
+    "machine_name",
     "read_data",
     "read_record",
     "write_before",
@@ -67,6 +69,15 @@ def chain_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     own = {name: card[name] for name in OF_A_LINK if name in card}
     return [*card.get("chain", []), own]
+
+
+def machine_name() -> str:
+    """The kind of machine, such as `cpu, 2 cores` or `8 x NVIDIA H100`."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return f"cpu, {os.cpu_count()} cores"
+    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    return count + devices[0].device_kind
 
 
 def write_before(run: Path, initial: Mapping[str, np.ndarray]) -> None:
