@@ -85,7 +85,7 @@ def write_viewer(folder: Path, cards: Sequence[Card], *, force: bool = False) ->
             raise ConfigError(f"{folder} holds a viewer; add -f to replace it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with making(folder):
-        shutil.copytree(pages, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(pages, folder, ignore=shutil.ignore_patterns("stamp"))
         models = [_write_model(folder / "models" / card.name, card) for card in cards]
         index = {
             "version": __version__,

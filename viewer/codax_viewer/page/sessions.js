@@ -1,6 +1,7 @@
 // Running a model's networks with ONNX Runtime Web: twin of codax/coding/sessions.py
 // and evaluating.py.
 
+import { missingHere } from "./browser.js";
 import { crc32 } from "./crc.js";
 import { ModelError, UnsupportedError } from "./errors.js";
 import { CELL, extent, padded, Plane } from "./grids.js";
@@ -11,25 +12,6 @@ const PROBE = { side: 8, extent: [7, 6], quality: 100 };
 const RUNTIME = "./runtime/ort.wasm.bundle.min.mjs";
 const BINARY = "./runtime/ort-wasm-simd-threaded.wasm";
 const MOST_THREADS = 8;
-// The smallest module with an instruction of SIMD, which the runtime needs.
-const SIMD = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65,
-  0, 253, 15, 253, 98, 11,
-);
-
-/** Says what a browser lacks to run networks; "" where it has all. */
-export function missingHere() {
-  const remedy =
-    "take a browser of 2022 or newer, or allow WebAssembly in its settings; " +
-    "`codax decode` needs none";
-  if (typeof WebAssembly !== "object") {
-    return `this browser has no WebAssembly, which decoding needs; ${remedy}`;
-  }
-  if (!WebAssembly.validate(SIMD)) {
-    return `this browser's WebAssembly has no SIMD, which decoding needs; ${remedy}`;
-  }
-  return "";
-}
 
 let loaded = null;
 
