@@ -34,7 +34,7 @@ class _Handler(SimpleHTTPRequestHandler):
     """Answers with files; says nothing and lists nothing."""
 
     # Types by the machine's own tables may be anything.
-    extensions_map = {"": "application/octet-stream"} | _TYPES  # noqa: RUF012
+    extensions_map = {"": "application/octet-stream"} | _TYPES
 
     def end_headers(self) -> None:
         for name, value in _HEADERS.items():

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codax.cli.common import UsageError, add_common
-from codax.cli.outputs import OutputError
+from codax.cli.outputs import OutputError, read_source
 from codax.cli.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--models",
         metavar="A,B",
-        help="names or paths of models that it reads (default: all that ship)",
+        help="names or paths of models that it reads (default: all at hand)",
     )
     parser.add_argument(
         "--port",
@@ -78,16 +77,15 @@ def run(args: argparse.Namespace) -> int:
     if not args.output and not args.serve:
         raise UsageError("say where to: -o FOLDER, or --serve")
     report = Reporter(args)
-    cards = _models(args.models)
+    cards, files = _models(args.models), _files(args.inputs)
     with _folder(args.output) as folder:
-        size = write_viewer(folder, cards, force=args.force)
-        names = [_add(folder, source) for source in args.inputs]
+        size = write_viewer(folder, cards, files, force=args.force)
         if args.output:
             said = {"output": args.output, "bytes": size}
             said |= {"models": [card.name for card in cards]}
             report.result(f"{args.output}  {len(cards)} models  {size} B", said)
         if args.serve:
-            _serve(folder, names, args, report)
+            _serve(folder, list(files), args, report)
     return 0
 
 
@@ -102,25 +100,27 @@ def _folder(output: str | None) -> Iterator[Path]:
 
 
 def _models(words: str | None) -> list[Card]:
-    """The cards of the models that were asked for; all that ship if None."""
+    """The cards of the models that were asked for; all that can be read if None."""
     from codax.zoo.cards import find_card, list_cards
+    from codax.zoo.graphs import has_graphs
 
     if words is None:
-        return list_cards()
+        return [card for card in list_cards(decoding=True) if has_graphs(card.fields)]
     found = [find_card(name) for name in words.split(",") if name]
     if not found:
         raise UsageError(f"--models {words!r} names none; expected A,B")
     return found
 
 
-def _add(folder: Path, source: str) -> str:
-    """Puts a file beside the page; returns its path there."""
-    target = folder / _FILES / os.path.basename(source)
-    if target.exists():
-        raise OutputError(f"two inputs are called {target.name}; rename one")
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, target)
-    return f"{_FILES}/{target.name}"
+def _files(sources: list[str]) -> dict[str, bytes]:
+    """The files that go with the page, by their paths in its folder."""
+    found: dict[str, bytes] = {}
+    for source in sources:
+        name = f"{_FILES}/{os.path.basename(source)}"
+        if name in found:
+            raise UsageError(f"two inputs are called {os.path.basename(source)}")
+        found[name] = read_source(source)
+    return found
 
 
 def _serve(

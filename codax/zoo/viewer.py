@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,19 @@ def find_pages() -> Path:
     return pages
 
 
-def write_viewer(folder: Path, cards: Sequence[Card], *, force: bool = False) -> int:
+def write_viewer(
+    folder: Path,
+    cards: Sequence[Card],
+    files: Mapping[str, bytes] | None = None,
+    *,
+    force: bool = False,
+) -> int:
     """Writes a viewer.
 
     Args:
         folder: where to; made if it is missing.
         cards: of the models whose files it shall decode; stored pictures need none.
+        files: that go with it, by their paths in the folder.
         force: replace a viewer that is there.
 
     Returns:
@@ -100,6 +107,9 @@ def write_viewer(folder: Path, cards: Sequence[Card], *, force: bool = False) ->
                 for own in list_released()
             ],
         }
+        for name, data in (files or {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 

@@ -11,7 +11,7 @@ import { keep, tiles, windowOf } from "./tiles.js";
 const PROBE = { side: 8, extent: [7, 6], quality: 100 };
 const RUNTIME = "./runtime/ort.wasm.bundle.min.mjs";
 const BINARY = "./runtime/ort-wasm-simd-threaded.wasm";
-const MOST_THREADS = 8;
+const MOST_THREADS = 4;
 
 let loaded = null;
 
@@ -22,10 +22,10 @@ async function runtime() {
   loaded ??= import(RUNTIME).then((ort) => {
     const { wasm } = ort.env;
     wasm.wasmPaths = { wasm: new URL(BINARY, import.meta.url).href };
-    // Threads share memory, which a page may only where it is isolated.
-    wasm.numThreads = globalThis.crossOriginIsolated
-      ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS)
-      : 1;
+    // Threads share memory, which a page may only where it is isolated. They wait
+    // busily, so that more than half of the processors is a loss.
+    const processors = globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+    wasm.numThreads = Math.min(Math.ceil(processors / 2), MOST_THREADS);
     ort.env.logLevel = "error";
     return ort;
   });
