@@ -24,7 +24,8 @@ SCRIPT = """async ({modules, bytes, rest}) => {
   const all = {};
   for (const name of modules) Object.assign(all, await import(`./${name}.js`));
   const {describe} = await import("./errors.js");
-  globalThis.reader ??= new (await import("./reader.js")).Reader(new URL("./", location));
+  const {Reader} = await import("./reader.js");
+  globalThis.reader ??= new Reader(new URL("./", location));
   const data = bytes.map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
   try {
     return await CALL({...all, reader, toText}, data, rest);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,6 +49,14 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Browsers hang up when they have enough, which is no fault."""
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Server:
     """Serves a folder until the process ends.
 
@@ -66,7 +75,7 @@ class Server:
             OSError: the port cannot be had.
         """
         handler = functools.partial(_Handler, directory=str(folder))
-        self._server = ThreadingHTTPServer((LOOPBACK, port), handler)
+        self._server = _Quiet((LOOPBACK, port), handler)
         self.address = f"http://{LOOPBACK}:{self._server.server_port}/"
 
     def run(self) -> None:

@@ -12,9 +12,18 @@ export class UnsupportedError extends CodaxError {}
 /** Weights that are missing or do not fit. */
 export class ModelError extends CodaxError {}
 
+const NAMES = { 9: "\\t", 10: "\\n", 13: "\\r" };
+
+/** A text without control characters, which are escaped as Python does. */
+const oneLine = (text) =>
+  text.replace(/[\x00-\x1f\x7f-\x9f]/g, (own) => {
+    const code = own.charCodeAt(0);
+    return NAMES[code] ?? `\\x${code.toString(16).padStart(2, "0")}`;
+  });
+
 /** Puts an error into one line for people. */
 export function describe(error) {
-  if (error instanceof CodaxError) return error.message;
+  if (error instanceof CodaxError) return oneLine(error.message);
   if (error instanceof RangeError && /alloc|length|memory/i.test(error.message)) {
     return "out of memory; the picture is too large for this browser";
   }

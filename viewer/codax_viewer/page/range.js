@@ -39,7 +39,8 @@ export class RangeDecoder {
 
   /** Whether all words were read, and what is left of the state may be their end. */
   get exhausted() {
-    return this.at >= this.view.byteLength;
+    const rest = this.high * WORD + this.low; // exact where it is near the limit
+    return this.at >= this.view.byteLength && rest < 2 * WORD - 1;
   }
 
   /**

@@ -61,9 +61,10 @@ export function decodeWebp(data, height, width) {
     );
   }
   const alpha = Boolean((bits >>> 28) & 1);
-  const end = Math.min(MARK + view.getUint32(MARK - 4, true), data.length);
+  const length = view.getUint32(MARK - 4, true);
+  const end = MARK + length + (length & 1); // with the byte that evens chunks out
   try {
-    if (bits >>> 29) throw new DamagedBits();
+    if (bits >>> 29 || end > data.length) throw new DamagedBits();
     const found = decodePicture(data.subarray(MARK + 5, end), height, width);
     return { pixels: toBytes(found, alpha), alpha };
   } catch (error) {
