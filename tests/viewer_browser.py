@@ -65,9 +65,11 @@ def served(folder, cards, files):
     server = Server(folder)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield server.address
-    server.stop()
-    thread.join()
+    try:
+        yield server.address
+    finally:
+        server.stop()
+        thread.join()
 
 
 class Viewer:
