@@ -212,7 +212,7 @@ def test_a_browser_without_webassembly_is_told_the_remedy(page, address):
     page.goto(f"{address}?file=files/photo.codax")
     line = said(page)
     assert "this browser has no WebAssembly" in line
-    assert "take a browser of 2022 or newer" in line
+    assert "take one of 2023 or newer" in line
     assert "\n" not in line
 
 

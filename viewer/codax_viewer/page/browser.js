@@ -6,16 +6,15 @@ const SIMD = Uint8Array.of(
   0, 253, 15, 253, 98, 11,
 );
 
-/** Says what the browser lacks to run networks, and the remedy; "" where it has all. */
+/** Says what the browser lacks to decode, and the remedy; "" where it has all. */
 export function missingHere() {
-  const remedy =
-    "take a browser of 2022 or newer, or allow WebAssembly in its settings; " +
-    "`codax decode` needs no browser";
-  if (typeof WebAssembly !== "object") {
-    return `this browser has no WebAssembly, which decoding needs; ${remedy}`;
-  }
-  if (!WebAssembly.validate(SIMD)) {
-    return `this browser's WebAssembly has no SIMD, which decoding needs; ${remedy}`;
-  }
-  return "";
+  let lacks = "";
+  if (typeof WebAssembly !== "object") lacks = "WebAssembly";
+  else if (!WebAssembly.validate(SIMD)) lacks = "SIMD in its WebAssembly";
+  else if (typeof CompressionStream !== "function") lacks = "CompressionStream";
+  if (!lacks) return "";
+  return (
+    `this browser has no ${lacks}, which decoding needs; take one of 2023 or newer, or ` +
+    "allow WebAssembly in its settings; `codax decode` needs no browser"
+  );
 }

@@ -8,7 +8,7 @@
       "`python -m http.server`, or take `codax viewer --serve`";
   } else if (!("noModule" in document.createElement("script"))) {
     words =
-      "this browser runs no modules of JavaScript; take a browser of 2022 or newer, or " +
+      "this browser runs no modules of JavaScript; take one of 2023 or newer, or " +
       "`codax decode`";
   }
   if (!words) return;
