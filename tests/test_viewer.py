@@ -45,7 +45,7 @@ def address(browser, tmp_path_factory):
     exif[0x0112] = 6
     image = Image.fromarray(np.zeros((40, 90, 3), np.uint8))
     image.info["exif"] = exif
-    turned = Codec.from_folder(QUADTREE).encode(image, fallback=False)
+    turned = Codec.from_folder(QUADTREE).encode(image)  # which is stored
     files = {
         "files/photo.codax": PHOTO,
         "files/drawn.codax": DRAWN,
@@ -190,7 +190,7 @@ def test_damage_and_other_files(page, address):
     page.goto(f"{address}?file=http://127.0.0.2:1/x.codax")
     assert said(page).startswith("x.codax: is of http://127.0.0.2:1; only files of")
     # And then one that can be shown.
-    page.set_input_files("#picker", files=[file_of("photo.codax", PHOTO)])
+    page.set_input_files("#picker", files=[file_of("drawn.codax", DRAWN)])
     shown(page)
     assert page.locator("#error").is_hidden()
 
@@ -200,8 +200,8 @@ def file_of(name, data):
 
 
 def test_the_newest_of_several_files_is_shown(page):
-    for name in ("one.codax", "two.codax", "three.codax"):
-        page.set_input_files("#picker", files=[file_of(name, PHOTO)])
+    for name, data in (("one.codax", PHOTO), ("two", PHOTO), ("three.codax", DRAWN)):
+        page.set_input_files("#picker", files=[file_of(name, data)])
     shown(page)
     assert page.get_attribute("#picture", "alt").startswith("three.codax")
     assert page.said == []
