@@ -287,6 +287,10 @@ def test_a_folder_is_written_whole_and_replaced_by_force(pages, tmp_path, capsys
     assert main([*words, "-f", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"] == [name]
     assert not (site / "files").exists()
+    (site / "mine.codax").write_bytes(PHOTO)
+    assert main([*words, "-f"]) == 1
+    assert "holds mine.codax, which is none of the viewer's" in capsys.readouterr().err
+    assert (site / "mine.codax").exists()
 
 
 def test_bad_words(pages, tmp_path, capsys):
@@ -299,6 +303,7 @@ def test_bad_words(pages, tmp_path, capsys):
         ([*site, "--port", "70000"], 2, "'70000' is no port; expected 0 to 65535"),
         ([*site, "--models", ","], 2, "--models ',' names none"),
         ([*site, "--models", "quadtree-tinny"], 1, "no codec is named"),
+        ([*site, "--models", f"{QUADTREE},{QUADTREE}/"], 1, "two have one name"),
         ([*site, "a.codax", "./a.codax"], 2, "two inputs are called a.codax"),
         ([*site, "none.codax"], 1, "none.codax: No such file or directory"),
         (["viewer", "-o", "mine"], 1, "mine exists and is no viewer"),

@@ -106,10 +106,10 @@ def _models(words: str | None) -> list[Card]:
 
     if words is None:
         return [card for card in list_cards(decoding=True) if has_graphs(card.fields)]
-    found = [find_card(name) for name in words.split(",") if name]
-    if not found:
+    names = dict.fromkeys(name for name in words.split(",") if name)
+    if not names:
         raise UsageError(f"--models {words!r} names none; expected A,B")
-    return found
+    return [find_card(name) for name in names]
 
 
 def _files(sources: list[str]) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,33 +86,50 @@ def write_viewer(
         ModelError: a checkpoint is damaged or has no graphs.
     """
     pages = find_pages()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / INDEX).is_file():
-            raise ConfigError(f"{folder} exists and is no viewer; name another folder")
-        if not force:
-            raise ConfigError(f"{folder} holds a viewer; add -f to replace it")
+    names = [card.name for card in cards]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"of {', '.join(names)} two have one name; leave one out")
+    _check_free(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with making(folder):
         shutil.copytree(pages, folder, ignore=shutil.ignore_patterns("stamp"))
         models = [_write_model(folder / "models" / card.name, card) for card in cards]
-        index = {
-            "version": __version__,
-            "models": models,
-            "released": [
-                {
-                    "name": own.name,
-                    "codec_id": own.codec_id,
-                    "weights_hash": own.weights_hash,
-                    "release": own.release,
-                }
-                for own in list_released()
-            ],
-        }
         for name, data in (files or {}).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
+        index = {
+            "version": __version__,
+            "models": models,
+            "released": [asdict(own) for own in list_released()],
+            "files": [*_paths(folder), INDEX],
+        }
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum((folder / path).stat().st_size for path in _paths(folder))
+
+
+def _paths(folder: Path) -> list[str]:
+    """The files in a folder, by their paths in it."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _check_free(folder: Path, force: bool) -> None:
+    """Refuses a folder that holds what no viewer wrote, or a viewer without force."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        own = json.loads((folder / INDEX).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"{folder} exists and is no viewer; name another folder"
+        ) from None
+    if not force:
+        raise ConfigError(f"{folder} holds a viewer; add -f to replace it")
+    if other := [path for path in _paths(folder) if path not in own]:
+        raise ConfigError(
+            f"{folder} holds {other[0]}, which is none of the viewer's; move it, or "
+            "name another folder"
+        )
 
 
 def _write_model(folder: Path, card: Card) -> dict[str, Any]:
