@@ -189,6 +189,8 @@ def test_damage_and_other_files(page, address):
     assert said(page) == "none.codax: cannot be loaded: HTTP status 404"
     page.goto(f"{address}?file=http://127.0.0.2:1/x.codax")
     assert said(page).startswith("x.codax: is of http://127.0.0.2:1; only files of")
+    page.goto(f"{address}?file=http%3A%2F%2F%5B")
+    assert said(page) == "http://[: is no address of a file"
     # And then one that can be shown.
     page.set_input_files("#picker", files=[file_of("drawn.codax", DRAWN)])
     shown(page)

@@ -190,7 +190,7 @@ def drawings():
 def test_webp_is_decoded_as_by_its_own_library(viewer):
     for image in drawings():
         for form in (image, image.convert("RGB"), image.quantize(16).convert("RGB")):
-            for method, quality in ((0, 0), (4, 100), (6, 100)):
+            for method, quality in ((0, 0), (4, 100)):
                 data = encode_webp(form, method=method, quality=quality)
                 text = viewer.call(
                     ["webp"],
@@ -363,7 +363,7 @@ def test_files_of_models_that_are_not_here(viewer):
         """
         const own = new js.reader.constructor(js.reader.base);
         const {models, released} = await js.reader.index();
-        own.read = {models: [], released};
+        own.read = Promise.resolve({models: [], released});
         return own.decode(data[0]);""",
         container.write(file),
     )["error"]

@@ -118,10 +118,24 @@ async function openFile(file) {
   }
 }
 
+/** The address that `?file=` gives and a file's name in it; null for none. */
+function readAddress(text) {
+  try {
+    const url = new URL(text, location.href);
+    return [url, decodeURIComponent(url.pathname.split("/").at(-1)) || text];
+  } catch {
+    return null;
+  }
+}
+
 /** Opens the file that `?file=` names. */
 async function openAddress(text) {
-  const url = new URL(text, location.href);
-  const name = decodeURIComponent(url.pathname.split("/").at(-1)) || text;
+  const found = readAddress(text);
+  if (!found) {
+    fail("is no address of a file", text);
+    return;
+  }
+  const [url, name] = found;
   if (url.origin !== location.origin) {
     fail(`is of ${url.origin}; only files of ${location.origin} are opened`, name);
     return;
@@ -211,6 +225,7 @@ async function begin() {
   const address = new URLSearchParams(location.search).get("file");
   if (address) openAddress(address);
   const response = await fetch(new URL("viewer.json", import.meta.url));
+  if (!response.ok) return; // opening a file says so
   const { version, models } = await response.json();
   const names = [...models.map((model) => model.name), "stored pictures"];
   $("models").textContent = `This viewer of codax ${version} reads ${names.join(", ")}.`;

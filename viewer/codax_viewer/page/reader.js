@@ -51,6 +51,7 @@ export class Reader {
   /** What `viewer.json` says. */
   index() {
     this.read ??= fetched(new URL("viewer.json", this.base)).then(toJson);
+    this.read.catch(() => (this.read = null)); // to be tried again
     return this.read;
   }
 

@@ -50,7 +50,9 @@ export class Sessions {
 
   /** Lets go of what the sessions hold. */
   release() {
-    for (const made of this.made.values()) made.then((own) => own.release());
+    for (const made of this.made.values()) {
+      made.then((own) => own.release()).catch(() => {}); // those that never came to be
+    }
     this.made.clear();
   }
 
