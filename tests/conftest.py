@@ -36,11 +36,22 @@ def pytest_terminal_summary(terminalreporter):
     reasons = {}
     for report in terminalreporter.stats.get("skipped", []):
         *_, why = report.longrepr if isinstance(report.longrepr, tuple) else ("?",)
-        name = report.nodeid.partition("[")[0].removeprefix("tests/")
-        reasons.setdefault(why.removeprefix("Skipped: "), {})[name] = None
-    said = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+        file, _, name = report.nodeid.partition("[")[0].partition("::")
+        files = reasons.setdefault(why.removeprefix("Skipped: "), {})
+        files.setdefault(file.removeprefix("tests/"), {})[name] = None
+    said = [
+        f"{', '.join(_told(*own) for own in files.items())} ({why})"
+        for why, files in reasons.items()
+    ]
     with open(place, "w") as file:
         file.write("; ".join(said))
+
+
+def _told(file, names):
+    """Tests of a file by their names, or how many where they are more than a few."""
+    if len(names) > 3:
+        return f"{len(names)} of {file}"
+    return ", ".join(f"{file}::{name}" for name in names)
 
 
 def pytest_unconfigure(config):

@@ -81,8 +81,9 @@ def cut(version: str) -> None:
         sys.exit(f"release: {version} is noted already and is never changed")
     if codax.__version__ != version:
         sys.exit(f"release: codax.__version__ is {codax.__version__}, not {version}")
-    if f'__version__ = "{version}"' not in (RELEASED / "__init__.py").read_text():
-        sys.exit(f"release: the version in {RELEASED} is not {version}")
+    for package in (RELEASED, ROOT / "viewer" / "codax_viewer"):
+        if f'__version__ = "{version}"' not in (package / "__init__.py").read_text():
+            sys.exit(f"release: the version in {package} is not {version}")
     if f"## [{version}]" not in (ROOT / "CHANGELOG.md").read_text():
         sys.exit(f"release: CHANGELOG.md has no section of {version}")
     cards = [c for c in list_cards() if c.folder.parent == ROOT / "checkpoints"]

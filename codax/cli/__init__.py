@@ -33,6 +33,7 @@ COMMANDS = (
     "train",
     "export",
     "plot",
+    "viewer",
 )
 
 _DESCRIPTION = """\
