@@ -20,7 +20,6 @@ rate in `codax.train.schedule`.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -30,7 +29,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
