@@ -60,6 +60,8 @@ TITLES = {
 }
 
 Row = dict[str, Any]
+Against = dict[str, list[CodecSummary]]
+"""By anchor, all codecs of a set."""
 
 
 def main() -> None:
@@ -81,13 +83,23 @@ def main() -> None:
     sets = {name: read_set(stored[name]) for name in names}
     measured = _compared([row for rows, _ in sets.values() for row in rows])
     pages = {args.output: [_head(measured)], args.history: [_history_head()]}
+    against = {name: compare(name, rows) for name, (rows, _) in sets.items()}
     for name, (rows, run) in sets.items():
-        pages[args.output] += _set_of(name, rows, run)
-        pages[args.history] += _older_of(name, rows, run)
+        pages[args.output] += _set_of(name, rows, run, against[name])
+        pages[args.history] += _older_of(name, rows, run, against[name])
     for path, parts in pages.items():
         path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     if "kodak" in stored:
-        write_cards(args.cards, sets["kodak"][0])
+        write_cards(args.cards, against["kodak"])
+
+
+def compare(name: str, rows: list[Row]) -> Against:
+    """The codecs of a set against each anchor: those of the tables, in their order."""
+    measured = {row["codec"] for row in rows}
+    anchors = (*ANCHORS, *(card.name for card in list_cards() if card.default))
+    wanted = [anchor for anchor in anchors if anchor in measured]
+    wanted += PUBLISHED if name == "kodak" else ()
+    return {a: summarise(rows, a, single=a == "jpeg") for a in wanted}
 
 
 def add_report(report: Path, folder: Path) -> None:
@@ -129,15 +141,10 @@ def _read_table(folder: Path) -> list[str]:
     return lzma.decompress((folder / STORED).read_bytes()).decode().splitlines()
 
 
-def write_cards(checkpoints: Path, rows: list[Row]) -> None:
+def write_cards(checkpoints: Path, against: Against) -> None:
     """Fills in what cards say of Kodak: the curve, the one before, BD-rates."""
-    measured = {row["codec"] for row in rows}
-    found = {
-        name: summarise(rows, name)
-        for name in ("jpeg", "webp", "avif")
-        if name in measured
-    }
-    found["vtm"] = summarise(rows, "compressai/vtm")
+    names = {a: a for a in ("jpeg", "webp", "avif")} | {"compressai/vtm": "vtm"}
+    found = {short: against[name] for name, short in names.items() if name in against}
     curves = {summary.name: summary.curves["psnr"] for summary in found["vtm"]}
     for path in sorted(checkpoints.glob("*/card.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -231,21 +238,16 @@ are compared with are those of [RESULTS.md](../RESULTS.md). The weights themselv
 in this repository's history."""
 
 
-def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
+def _set_of(
+    name: str, rows: list[Row], run: dict[str, Any], against: Against
+) -> list[str]:
     """The chapter of one set of pictures."""
-    measured = {row["codec"] for row in rows}
-    anchors = (*ANCHORS, *(card.name for card in list_cards() if card.default))
-    present = [anchor for anchor in anchors if anchor in measured]
-    against = {anchor: summarise(rows, anchor) for anchor in present}
-    kodak = name == "kodak"
-    if kodak:
-        against |= {anchor: summarise(rows, anchor) for anchor in PUBLISHED}
     codecs = [codec for codec in _sorted(against) if not is_older(codec.name)]
     parts = [f"\n## {TITLES.get(name, name)}\n", _conditions(run)]
     for metric in _compared(rows):
         title = f"\n### BD-rate by {metric.label}\n"
         parts += [title, _bd_table(codecs, against, metric.name)]
-    if kodak:
+    if name == "kodak":
         parts += ["\n### Published codecs against VTM\n", _published_table()]
     if "jpeg" in against:
         parts += [
@@ -258,12 +260,12 @@ def _set_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _older_of(name: str, rows: list[Row], run: dict[str, Any]) -> list[str]:
+def _older_of(
+    name: str, rows: list[Row], run: dict[str, Any], against: Against
+) -> list[str]:
     """What history tells of one set of pictures; nothing without older codecs."""
-    measured = {row["codec"] for row in rows}
-    against = {a: summarise(rows, a) for a in ("jpeg", "webp", "avif") if a in measured}
-    if name == "kodak":
-        against |= {"compressai/vtm": summarise(rows, "compressai/vtm")}
+    shown = ("jpeg", "webp", "avif", "compressai/vtm")
+    against = {anchor: against[anchor] for anchor in shown if anchor in against}
     codecs = [codec for codec in _sorted(against) if is_older(codec.name)]
     if not codecs:
         return []

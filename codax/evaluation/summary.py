@@ -52,7 +52,7 @@ class CodecSummary:
         curves: mean curve by metric; absent where a metric was not measured.
         bd: BD-rate by metric; absent where it could not be computed.
         by_picture: BD-rates of single pictures by the first of `metrics`; None against
-            a published curve.
+            a published curve, or where they were not asked for.
         reasons: why a BD-rate is absent or should be read with care.
         encode_s: median seconds to encode a picture.
         decode_s: median seconds to decode a picture.
@@ -98,7 +98,11 @@ def anchor_curve(
 
 
 def summarise(
-    rows: Sequence[Row], anchor: str, metrics: Iterable[str | Metric] | None = None
+    rows: Sequence[Row],
+    anchor: str,
+    metrics: Iterable[str | Metric] | None = None,
+    *,
+    single: bool = True,
 ) -> list[CodecSummary]:
     """Every codec of a sweep against an anchor.
 
@@ -107,6 +111,7 @@ def summarise(
         anchor: as for `anchor_curve`.
         metrics: to compare by, such as those of `Sweep`; None: those of the table that
             the rows hold.
+        single: with BD-rates of single pictures, which take the most time.
 
     Returns:
         One summary for each codec, in the order of the rows.
@@ -117,7 +122,7 @@ def summarise(
     found = metrics_in(rows) if metrics is None else find_metrics(metrics)
     compared = tuple(metric for metric in found if metric.compared)
     names = list(dict.fromkeys(str(row["codec"]) for row in rows))
-    return [_codec(rows, name, anchor, compared) for name in names]
+    return [_codec(rows, name, anchor, compared, single) for name in names]
 
 
 def conditions(folder: str, command: str) -> dict[str, str]:
@@ -171,9 +176,14 @@ def codec_as_json(summary: CodecSummary) -> dict[str, Any]:
 
 
 def _codec(
-    rows: Sequence[Row], name: str, anchor: str, metrics: tuple[Metric, ...]
+    rows: Sequence[Row],
+    name: str,
+    anchor: str,
+    metrics: tuple[Metric, ...],
+    single: bool,
 ) -> CodecSummary:
     own = [row for row in rows if row["codec"] == name]
+    first = metrics[0] if metrics else None
     curves: dict[str, Curve] = {}
     bd: dict[str, BdRate] = {}
     reasons: list[str] = []
@@ -200,7 +210,7 @@ def _codec(
         pictures=len({row["picture"] for row in own}),
         curves=curves,
         bd=bd,
-        by_picture=_by_picture(rows, name, anchor, metrics[0] if metrics else None),
+        by_picture=_by_picture(rows, name, anchor, first if single else None),
         reasons=tuple(dict.fromkeys(reasons)),
         encode_s=statistics.median(row["encode_s"] for row in own),
         decode_s=statistics.median(row["decode_s"] for row in own),
