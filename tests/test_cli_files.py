@@ -170,7 +170,7 @@ def test_folders_are_searched_with_r(photo, tmp_path, capsys):
         (["plot", "a", "b"], "'b' is one name too many; usage: codax plot"),
         (["compare", "a.png", "b.png", "-o", "d.jpg"], "name it d.png"),
         (["truncate", "a.codax", "--layers", "1", "-o", "b.png"], "name it b.codax"),
-        (["encode"], "required: IN"),
+        (["encode"], "no input; name one"),
         (["encode", "--hlep"], "did you mean --help?"),
         (["decode", "x.codax", "-o", "x.gif"], "codax writes png, ppm, jpeg"),
         (["decode", "x.codax", "--region", "1,2,3"], "expected X,Y,W,H"),

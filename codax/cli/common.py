@@ -61,13 +61,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Adds the flags of commands for many files: -r, -f, --skip-existing, -j, --device.
+    """Adds the flags of commands for many files, such as -r, -f, -j and --shard.
 
     Returns:
         The group of rare flags, for those of the command itself.
     """
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="take what is in folders"
+    )
+    parser.add_argument(
+        "--files-from",
+        metavar="FILE",
+        help="take names from a file, one a line; - for stdin",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
@@ -85,8 +90,32 @@ def add_work_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="N",
         help="files at a time, a process for each (default 1); for small pictures",
     )
+    add_shard_flag(rare, "files")
     add_runtime_flags(rare)
     return rare
+
+
+def add_shard_flag(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, what: str
+) -> None:
+    """Adds --shard I/N: one of N machines that share the work."""
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=(1, 1),
+        metavar="I/N",
+        help=f"part I of N of the {what}, for N machines that share the work",
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Parses a part of several, for argparse."""
+    words = text.split("/")
+    if len(words) == 2 and all(word.isdecimal() for word in words):
+        part, count = map(int, words)
+        if 1 <= part <= count:
+            return part, count
+    raise argparse.ArgumentTypeError(f"{text!r} is no part; expected I/N, I of 1 to N")
 
 
 def add_runtime_flags(

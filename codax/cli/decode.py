@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=_DESCRIPTION,
         help=".codax files to pictures",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help=".codax file, or -")
+    parser.add_argument("inputs", nargs="*", metavar="IN", help=".codax file, or -")
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
     parser.add_argument(
         "--format", choices=_CHOICES, help="default: by OUT's ending, else png"
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from codax.cli.pictures import FORMATS
 
     form = args.format or "png"
-    inputs, output = last_as_output(args.inputs, args.output, PICTURES)
+    inputs, output = last_as_output(args.inputs, args.output, PICTURES, args.files_from)
     plan = Plan.of(
         inputs,
         output,
@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         named=args.output is not None,
     )
     plan.check_json(args.json)
+    plan = plan.shard(args.shard)
     if len(plan.jobs) == 1 and plan.jobs[0].target != STREAM:
         form = _format_of(plan.jobs[0].target, args.format)
     load_codec_file(args)
@@ -123,6 +124,7 @@ class _Decode(WithCodecs):
         self, job: Job, report: Reporter, progress: Progress | None
     ) -> tuple[int, int]:
         """Decodes one file and reports it; returns the bytes of input and output."""
+        from codax import __version__
         from codax.cli.pictures import is_ours, picture_bytes, unkept
         from codax.face.decoding import decode_file
         from codax.files import container
@@ -160,6 +162,7 @@ class _Decode(WithCodecs):
                 "mode": image.mode,
                 "bytes": len(picture),
                 "seconds": seconds,
+                "version": __version__,
                 "not_kept": lost,
             },
         )

@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=_DESCRIPTION,
         help="pictures to .codax files",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="picture, or -")
+    parser.add_argument("inputs", nargs="*", metavar="IN", help="picture, or -")
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
     aim = parser.add_mutually_exclusive_group()
     aim.add_argument(
@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
     """Encodes each input; returns the exit status."""
     from codax.zoo import cards
 
-    inputs, output = last_as_output(args.inputs, args.output, frozenset([".codax"]))
+    inputs, output = last_as_output(
+        args.inputs, args.output, frozenset([".codax"]), args.files_from
+    )
     plan = Plan.of(
         inputs,
         output,
@@ -108,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     for job in plan.jobs:
         check_ending(job.target, ".codax")
     plan.check_json(args.json)
+    plan = plan.shard(args.shard)
     try:
         card = cards.choose_card(args.model or None, lossless=args.lossless)
     except ModelError as error:
@@ -145,6 +148,7 @@ class _Encode(WithCodecs):
         self, job: Job, report: Reporter, progress: Progress | None
     ) -> tuple[int, int]:
         """Encodes one picture and reports it; returns the bytes of input and output."""
+        from codax import __version__
         from codax.files import container, opening, pictures
 
         args = self._args
@@ -196,6 +200,7 @@ class _Encode(WithCodecs):
                 "bytes": len(data),
                 "bpp": bpp,
                 "seconds": seconds,
+                "version": __version__,
                 "not_kept": lost,
             },
         )

@@ -13,6 +13,7 @@ from codax.cli.common import (
     UsageError,
     add_codec_flag,
     add_common,
+    add_shard_flag,
     load_codec_file,
     positive_count,
 )
@@ -47,13 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the parser."""
     parser = subparsers.add_parser(
         "evaluate",
-        usage="codax evaluate DIR --codecs A,B -o REPORT [flags]",
+        usage="codax evaluate (DIR --codecs A,B | --merge PART ...) -o REPORT [flags]",
         description=_DESCRIPTION,
         help="curves and BD-rates over pictures",
     )
-    parser.add_argument("folder", metavar="DIR", help="folder of pictures")
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of pictures")
     parser.add_argument(
-        "--codecs", required=True, metavar="A,B", help="models and other codecs"
+        "--codecs", default="", metavar="A,B", help="models and other codecs"
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="REPORT", help="folder to write"
@@ -96,6 +97,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="X",
         help="rate of the pictures shown (default 0.4)",
     )
+    add_shard_flag(advanced, "pictures")
+    advanced.add_argument(
+        "--merge",
+        nargs="+",
+        metavar="PART",
+        help="join reports of parts instead of measuring",
+    )
     advanced.add_argument(
         "-f", "--force", action="store_true", help="write into any existing folder"
     )
@@ -111,6 +119,10 @@ def run(args: argparse.Namespace) -> int:
     report = Reporter(args)
     output = Path(args.output)
     _check_output(output, force=args.force)
+    if args.merge:
+        return _merge(args, output, report)
+    if args.folder is None:
+        raise UsageError("DIR is missing; name a folder of pictures, or --merge PART")
     names = _names(args.codecs)
     if not names:
         raise UsageError("--codecs names no codec; try --codecs jpeg,webp")
@@ -165,17 +177,54 @@ def run(args: argparse.Namespace) -> int:
             metrics=metrics,
             keep_decoded=keep,
             facts={key: facts[key] for key in ("commit", "machine")},
+            shard=args.shard,
             progress=progress,
         )
     _say_problems(report, result)
     if not result.rows:
         raise ConfigError("no codec made a file; see the errors above")
+    status = 1 if result.unreadable or result.failures else 0
+    if args.shard != (1, 1):
+        part, count = args.shard
+        report.note(
+            f"part {part} of {count}: {len(result.rows)} rows in {output}; "
+            "`codax evaluate --merge` joins the parts"
+        )
+        return status
     summaries = _write(
         args, output, folder, codecs, result, anchor, references, facts, report
     )
     _say_summary(report, summaries, anchor, result)
     report.note(f"report: {output / 'report.html'}")
-    return 1 if result.unreadable or result.failures else 0
+    return status
+
+
+def _merge(args: argparse.Namespace, output: Path, report: Reporter) -> int:
+    """Joins reports of parts; returns the exit status."""
+    from codax.evaluation.extras import REPORT, require
+
+    require(REPORT, "codax evaluate")
+    if args.folder or args.codecs:
+        raise UsageError("--merge takes neither DIR nor --codecs: rows have both")
+    from codax.evaluation.metric_table import metrics_in
+    from codax.evaluation.summary import conditions
+    from codax.evaluation.sweep import Sweep, merge_rows
+
+    parts = [Path(part) / "rows.jsonl" for part in args.merge]
+    rows = merge_rows(parts, output / "rows.jsonl")
+    result = Sweep(rows=rows, metrics=metrics_in(rows))
+    names = list(dict.fromkeys(str(row["codec"]) for row in rows))
+    anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
+    references = _names(args.published)
+    _check_curves([anchor] if anchor not in names else [], references)
+    facts = conditions("merged", shlex.join(["codax", *sys.argv[1:]]))
+    args.pictures = 0  # they are elsewhere
+    summaries = _write(
+        args, output, output, [], result, anchor, references, facts, report
+    )
+    _say_summary(report, summaries, anchor, result)
+    report.note(f"report: {output / 'report.html'}")
+    return 0
 
 
 def _write(

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from codax.cli.common import UsageError
 from codax.files.folders import PICTURES, ending, search
 
-__all__ = ["STREAM", "Job", "Plan", "check_ending", "check_stdout", "last_as_output"]
+__all__ = [
+    "STREAM",
+    "Job",
+    "Plan",
+    "check_ending",
+    "check_stdout",
+    "last_as_output",
+    "names_from",
+]
 
 STREAM = "-"
 _FOREIGN = PICTURES | {".heic", ".heif", ".jxl", ".svg", ".pdf", ".eps", ".psd"}
@@ -119,13 +127,18 @@ class Plan:
             raise UsageError(f"{inputs[0]}: {jobs[0].problem}")
         return cls(jobs, passed_over)
 
+    def shard(self, part: tuple[int, int]) -> Plan:
+        """Every Nth job, from the Ith on; names are those of the whole."""
+        number, count = part
+        return Plan(self.jobs[number - 1 :: count], self.passed_over)
+
     def check_json(self, json: bool) -> None:
         """Refuses JSON beside a file on stdout.
 
         Raises:
             UsageError: both would go there.
         """
-        if json and self.jobs[0].target == STREAM:
+        if json and any(job.target == STREAM for job in self.jobs):
             raise UsageError("--json and -o - would both write to stdout")
 
 
@@ -168,7 +181,10 @@ def _same(source: str, target: str) -> bool:
 
 
 def last_as_output(
-    inputs: list[str], output: str | None, endings: frozenset[str]
+    inputs: list[str],
+    output: str | None,
+    endings: frozenset[str],
+    listed: str | None = None,
 ) -> tuple[list[str], str | None]:
     """Takes the second of two names as the output, as cjxl and avifenc do.
 
@@ -176,13 +192,46 @@ def last_as_output(
         inputs: the names.
         output: of `-o`.
         endings: of outputs.
+        listed: a file of more names, see `names_from`.
 
     Returns:
         Inputs and output.
+
+    Raises:
+        UsageError: there is no input.
     """
+    if listed is not None:
+        return [*inputs, *names_from(listed)], output
+    if not inputs:
+        raise UsageError("no input; name one, or a list of them by --files-from FILE")
     if output is None and len(inputs) == 2 and ending(inputs[1]) in endings:
         return inputs[:1], inputs[1]
     return inputs, output
+
+
+def names_from(source: str | None) -> list[str]:
+    """The names in a file, one a line.
+
+    Args:
+        source: its path, `-` for stdin, None for no names.
+
+    Raises:
+        UsageError: it cannot be read, or has no names.
+    """
+    if source is None:
+        return []
+    try:
+        if source == STREAM:
+            data = sys.stdin.buffer.read()
+        else:
+            with open(source, "rb") as file:
+                data = file.read()
+    except OSError as error:
+        raise UsageError(f"--files-from {source}: {error.strerror}") from error
+    names = [os.fsdecode(line) for line in data.splitlines() if line]
+    if not names:
+        raise UsageError(f"--files-from {source}: no names in it")
+    return names
 
 
 def check_ending(target: str | None, own: str) -> None:

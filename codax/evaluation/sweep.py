@@ -33,6 +33,7 @@ __all__ = [
     "Sweep",
     "find_pictures",
     "measure",
+    "merge_rows",
     "open_picture",
     "read_rows",
     "sweep",
@@ -106,6 +107,7 @@ def sweep(
     metrics: Iterable[str | Metric] = DEFAULT_METRICS,
     keep_decoded: Path | None = None,
     facts: Mapping[str, str] | None = None,
+    shard: tuple[int, int] = (1, 1),
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Sweep:
     """Measures every codec at every quality on every picture of a folder.
@@ -124,6 +126,7 @@ def sweep(
             is measured again.
         facts: stored in each new row, such as the commit and the machine; other facts
             do not make a row another one.
+        shard: I of N: every Nth picture from the Ith on, for N machines.
         progress: called before each row with rows done, rows in all, and a text.
 
     Returns:
@@ -135,7 +138,7 @@ def sweep(
     """
     chosen = find_metrics(metrics)
     result = Sweep(metrics=chosen)
-    pictures = _readable(folder, result)
+    pictures = _readable(folder, result, shard)
     plan = [
         (codec, path, sha256, quality)
         for codec in codecs
@@ -198,6 +201,52 @@ def read_rows(path: Path) -> list[Row]:
             continue
         rows[_key(row)] = row
     return list(rows.values())
+
+
+def merge_rows(paths: Sequence[Path], output: Path) -> list[Row]:
+    """Joins the rows of parts of a sweep, and writes them.
+
+    Args:
+        paths: of JSON lines.
+        output: where to write them all.
+
+    Returns:
+        The rows, each measurement once.
+
+    Raises:
+        ConfigError: no rows in a file, or rows that are no parts of one sweep: a codec
+            with other settings, or one picture's name for two pictures.
+    """
+    rows: dict[str, Row] = {}
+    settings: dict[str, tuple[Any, Path]] = {}
+    pictures: dict[str, tuple[str, Path]] = {}
+    for path in paths:
+        own = read_rows(path)
+        if not own:
+            raise ConfigError(f"{path}: no rows there; expected those of an evaluation")
+        for row in own:
+            codec, picture = str(row["codec"]), str(row["picture"])
+            first = settings.setdefault(codec, (row["settings"], path))
+            if first[0] != row["settings"]:
+                raise ConfigError(
+                    f"{path}: {codec} has other settings than in {first[1]}: "
+                    f"{row['settings']} and {first[0]}"
+                )
+            known = pictures.setdefault(picture, (row["sha256"], path))
+            if known[0] != row["sha256"]:
+                raise ConfigError(
+                    f"{path}: {picture} is another picture than in {known[1]}"
+                )
+            rows.setdefault(_key(row), row)
+    order = {codec: number for number, codec in enumerate(settings)}
+    found = sorted(
+        rows.values(),
+        key=lambda row: (order[row["codec"]], row["picture"], row["quality"]),
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in found)
+    output.write_text(text, encoding="utf-8")
+    return found
 
 
 def write_csv(
@@ -268,10 +317,16 @@ def _appending(path: Path) -> Any:
     return out
 
 
-def _readable(folder: Path, result: Sweep) -> list[tuple[Path, str]]:
+def _readable(
+    folder: Path, result: Sweep, shard: tuple[int, int]
+) -> list[tuple[Path, str]]:
     """Paths and hashes of the pictures that can be read; the others are noted."""
     pictures = []
-    for path in find_pictures(folder):
+    part, count = shard
+    paths = find_pictures(folder)
+    if part > len(paths):
+        raise ImageError(f"{folder}: {len(paths)} pictures, part {part} has none")
+    for path in paths[part - 1 :: count]:
         try:
             open_picture(path)
         except CodaxError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 __all__ = ["folder"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def folder() -> Path:

@@ -3,4 +3,4 @@
 `codax viewer` writes it into a folder beside the models that it shall read.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
