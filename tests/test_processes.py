@@ -3,17 +3,23 @@
 import hashlib
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from fake_codec import small_file, work_in
-from small_codecs import packed_codec, synthetic
+from small_codecs import packed_codec, small_codec, synthetic
 
 from codax.cli.runtime import cache_folder
+from codax.errors import ModelError, UnsupportedError
+from codax.face.codec import Codec
+from codax.face.loading import load
 from codax.zoo.weights import write_checkpoint
 
 TESTS = Path(__file__).parent
@@ -306,3 +312,35 @@ def test_leftovers_of_a_dead_process_block_nothing(tmp_path, monkeypatch, capsys
         (tmp_path / name).write_bytes(b"left")
     assert main(["encode", "a.png"]) == 0
     assert main(["encode", "a.png", "-f"]) == 0
+
+
+def test_a_codec_pickles_as_its_hash_and_loads_at_first_use(tmp_path):
+    codec = load("factorized-tiny")
+    packed = pickle.dumps(codec)
+    assert len(packed) < 1000
+    again = pickle.loads(packed)
+    assert "coder" not in vars(again)
+    rgb = synthetic(40, 60)
+    data = codec.encode(rgb, 60)
+    assert not hasattr(again, "__array__")
+    assert "coder" not in vars(again)
+    assert again.encode(rgb, 60) == data
+    assert repr(again) == repr(codec)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = again.nothing
+    with get_context("spawn").Pool(2) as pool:
+        assert pool.map(codec.encode, [rgb, rgb]) == [codec.encode(rgb)] * 2
+    # A folder that is not among the known ones goes along by its path.
+    golden = TESTS / "golden" / "factorized"
+    folder = shutil.copytree(golden, tmp_path / "mine")
+    mine = pickle.dumps(Codec.from_folder(folder))
+    assert pickle.loads(mine).encode(rgb, 60)
+    assert pickle.loads(mine) is pickle.loads(mine)
+    other = shutil.copytree(golden, tmp_path / "other")
+    mine = pickle.dumps(Codec.from_folder(other))
+    shutil.rmtree(other)
+    with pytest.raises(ModelError, match="the file wants codec 1 with weights"):
+        pickle.loads(mine).encode(rgb, 60)
+    trained = small_codec("factorized")
+    with pytest.raises(UnsupportedError, match="cannot be pickled; export it"):
+        pickle.dumps(trained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from codax.coding.effort import DEFAULT_EFFORT
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Sessions
 from codax.coding.telling import Progress, listening
-from codax.errors import UnsupportedError, needs_extra
+from codax.errors import ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.face.file_tokens import file_tokens, vocabulary
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
+from codax.zoo import cards
 from codax.zoo.weights import read_checkpoint
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Codec:
             UnsupportedError: JAX is needed and not installed.
         """
         self.card, self.name = card, str(card["name"])
+        self._origin: _Origin | None = None
         self._build = functools.partial(jax_networks, packed, card, **options)
         used = self._networks if runtime is None else runtime
         self.coder = SampleCoder(packed, card, used.order, used, lambda: self._networks)
@@ -103,9 +106,36 @@ class Codec:
         """
         packed, card = read_checkpoint(folder)
         if choose_runtime(runtime, card) == "jax":
-            return cls(packed, card, **options)
-        sessions = onnx_sessions(folder, packed, card, **options)
-        return cls(packed, card, runtime=sessions)
+            found = cls(packed, card, **options)
+        else:
+            sessions = onnx_sessions(folder, packed, card, **options)
+            found = cls(packed, card, runtime=sessions)
+        identity = found.coder.codec_id, found.coder.weights_hash
+        place = str(folder.resolve())
+        found._origin = _Origin(*identity, place, runtime, tuple(options.items()))
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as the weights' hash and folder; they are loaded at the first use.
+
+        Raises:
+            UnsupportedError: the codec is of no checkpoint, as while it trains.
+        """
+        if self._origin is None:
+            raise UnsupportedError(
+                f"{self.name} was loaded from no folder and cannot be pickled; export "
+                "it, and load the checkpoint"
+            )
+        return _to_be_loaded, (self._origin,)
+
+    def __getattr__(self, name: str) -> Any:
+        """Loads a codec that was pickled, when it is first needed."""
+        if name.startswith("__") or "_absent" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        loaded = self.__dict__["_absent"].load()
+        self.__dict__.update(loaded.__dict__)
+        del self.__dict__["_absent"]
+        return getattr(self, name)
 
     # The public face: whole files.
 
@@ -275,6 +305,48 @@ class Codec:
     def file_tokens(self, data: bytes) -> np.ndarray:
         """The tokens in a file, int32[1 h w L]."""
         return file_tokens(self.coder, data)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a codec's weights are to be had again, in another process too."""
+
+    codec_id: int
+    weights_hash: bytes
+    folder: str
+    runtime: str | None
+    options: tuple[tuple[str, Any], ...]
+
+    def load(self) -> Codec:
+        """Loads the weights of the hash, wherever they are here.
+
+        Raises:
+            ModelError: they are not at hand.
+        """
+        try:
+            folder = cards.find_by_hash(self.codec_id, self.weights_hash).folder
+        except ModelError:
+            folder = Path(self.folder)
+            if not folder.is_dir():
+                raise
+        found = Codec.from_folder(folder, runtime=self.runtime, **dict(self.options))
+        if found.coder.weights_hash != self.weights_hash:
+            raise ModelError(
+                f"{folder} has other weights than those that were pickled, "
+                f"{self.weights_hash.hex()}"
+            )
+        return found
+
+
+@functools.lru_cache(maxsize=4)
+def _to_be_loaded(origin: _Origin) -> Codec:
+    """A codec that loads its weights when it is first used, once in a process.
+
+    A pool pickles its function anew for every chunk of work.
+    """
+    codec = Codec.__new__(Codec)
+    codec.__dict__["_absent"] = origin
+    return codec
 
 
 def _half_steps(quality: Any, batch: jax.Array) -> jax.Array:
