@@ -181,31 +181,39 @@ class SymbolEncoder:
             ConfigError: arrays of another kind or of different lengths, no such table,
                 or a symbol too far beyond its table.
         """
-        if symbols.ndim == 2 and symbols.shape == index.shape:
-            for row, own in zip(symbols, index, strict=True):
-                self.put(row, own, tables)
-            return
+        rounds = symbols.ndim == 2 and symbols.shape == index.shape
+        length = symbols.shape[1] if rounds else symbols.size
+        if rounds:
+            symbols, index = symbols.ravel(), index.ravel()
         _check(index, tables, symbols)
-        order, counts = _sorted(index)
-        ordered = symbols[order]
-        position = np.repeat(tables.lowest[: counts.size], counts)
-        size = np.repeat(tables.count[: counts.size], counts)
+        # Each round by itself; all are sorted at once.
+        key = index
+        if symbols.size > length:
+            count = tables.count.size
+            key = index + count * (np.arange(symbols.size) // length)
+        order, counts = _sorted(key)
+        ordered, table = symbols[order], index[order]
+        position, size = tables.lowest[table], tables.count[table]
         shifted = ordered - position
         outside = (shifted < 0) | (shifted >= size)
         escaped = np.flatnonzero(outside)
+        excess = np.zeros(0, np.int64)
         if escaped.size:
             # Anew in 64 bits: symbols far beyond may have wrapped around.
             excess = ordered[escaped].astype(np.int64) - position[escaped]
             _check_reach(ordered[escaped], excess, size[escaped])
             shifted[escaped] = size[escaped]
         shifted = shifted.astype(np.int32, copy=False)
-        start = 0
-        for table in np.flatnonzero(counts).tolist():
-            stop = start + int(counts[table])
-            self._coder.encode(shifted[start:stop], tables.model(table))
-            start = stop
-        if escaped.size:
-            self._put_excess(excess, size[escaped])
+        stops = np.cumsum(counts[counts > 0])
+        own = table[stops - 1]
+        encode, begin, told = self._coder.encode, 0, 0
+        for stop, number in zip(stops.tolist(), own.tolist(), strict=True):
+            encode(shifted[begin:stop], tables.model(number))
+            begin = stop
+            if escaped.size and begin % length == 0:
+                until = int(np.searchsorted(escaped, begin))
+                self._put_excess(excess[told:until], size[escaped[told:until]])
+                told = until
 
     def _put_excess(self, shifted: np.ndarray, size: np.ndarray) -> None:
         negative = shifted < 0
