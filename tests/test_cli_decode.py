@@ -67,7 +67,8 @@ def test_formats_hold_what_they_say(form, mode, tmp_path):
         assert difference.mean() < 4
         assert any("the exact samples" in words for words in lost)
     if facts.metadata:
-        assert back.info["icc_profile"] == PROFILE
+        own = mode in facts.modes or mode in ("1", "L", "LA", "P", "I;16")
+        assert (back.info.get("icc_profile") == PROFILE) == own
         assert back.getexif()[0x010E] == "a ramp"
         xmp = back.info.get("xmp") or back.info.get("XML:com.adobe.xmp")
         assert xmp.rstrip(b"\0") == b"<x/>"
@@ -87,6 +88,60 @@ def test_pictures_say_who_wrote_them(form, tmp_path):
     assert not is_ours(str(path))
     path.write_bytes(b"no picture")
     assert not is_ours(str(path))
+
+
+def camera_exif(**structural):
+    """EXIF as a camera writes it: a description, and IFDs within."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    exif.get_ifd(0x8825)[0x0001] = "N"
+    for tag, value in structural.items():
+        exif[int(tag[1:], 16)] = value
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp", "avif", "tiff"])
+def test_exif_of_a_camera_is_kept_and_says_nothing_of_the_file(form):
+    image = picture("RGB")
+    wrong = {"x100": 400, "x101": 300, "x102": (16,), "x106": 6, "x115": 4, "x11c": 2}
+    image.info["exif"] = camera_exif(**(wrong if form == "tiff" else {}))
+    back = Image.open(io.BytesIO(picture_bytes(image, form)))
+    exif = back.getexif()
+    assert exif[0x010F] == "Maker"
+    assert exif.get_ifd(0x8769)[0x9003] == "2020:01:01 00:00:00"
+    assert exif.get_ifd(0x8825)[0x0001] == "N"
+    if form == "tiff":  # Pillow turns it when it loads it.
+        assert back.size == (48, 40)[::-1] or back.size == (48, 40)
+        turned = np.asarray(image.rotate(-90, expand=True))
+        assert np.array_equal(np.asarray(back), turned)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_damaged_exif_and_long_metadata_are_left_out_or_kept(form):
+    image = Image.fromarray(np.asarray(picture("RGB")))
+    image.info["exif"] = b"Exif\0\0garbage!!!"
+    assert picture_bytes(image, form)
+    damaged = any("cannot be read" in words for words in unkept(image, form))
+    assert damaged == (form in ("avif", "tiff"))
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70000
+    image.info |= {"exif": exif.tobytes(), "xmp": b"<x>" + b" " * 70000 + b"</x>"}
+    assert picture_bytes(image, form)
+    long = [words for words in unkept(image, form) if "JPEG does not hold" in words]
+    assert len(long) == (2 if form == "jpeg" else 0)
+
+
+@pytest.mark.parametrize(("form", "side"), [("webp", 16384), ("jpeg", 65501)])
+def test_pictures_too_long_for_a_format(form, side):
+    with pytest.raises(ImageError, match=f"{form} holds sides up to {side - 1}"):
+        picture_bytes(Image.new("L", (side, 1)), form)
+
+
+def test_a_profile_goes_with_its_samples():
+    image = picture("LAB")
+    assert Image.open(io.BytesIO(picture_bytes(image, "tiff"))).info["icc_profile"]
+    assert "icc_profile" not in Image.open(io.BytesIO(picture_bytes(image, "png"))).info
 
 
 def test_transparency_of_palettes_and_grey(tmp_path):

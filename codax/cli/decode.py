@@ -41,7 +41,11 @@ examples:
 Decodes .codax files to PNG, or by the name's ending to PPM, TIFF and WebP
 without loss, JPEG and AVIF of quality 95.
 """
-_CHOICES = ("png", "ppm", "jpeg", "webp", "avif", "tiff")
+_CHOICES = {
+    **{name: name for name in ("png", "ppm", "jpeg", "webp", "avif", "tiff")},
+    "jpg": "jpeg",
+    "tif": "tiff",
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -55,7 +59,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("inputs", nargs="*", metavar="IN", help=".codax file, or -")
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
     parser.add_argument(
-        "--format", choices=_CHOICES, help="default: by OUT's ending, else png"
+        "--format",
+        choices=tuple(_CHOICES),
+        metavar="NAME",
+        help="png, ppm, jpeg, webp, avif or tiff (default: by OUT's ending, else png)",
     )
     parser.add_argument(
         "--region",
@@ -79,7 +86,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     rare.add_argument(
         "--oracle",
         action="store_true",
-        help="decode with NumPy integers: slow, no compiler",
+        help="probabilities by NumPy integers: slow; takes JAX",
     )
 
 
@@ -87,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
     """Decodes each input; returns the exit status."""
     from codax.cli.pictures import FORMATS
 
-    form = args.format or "png"
+    asked = args.format and _CHOICES[args.format]
+    form = asked or "png"
     inputs, output = last_as_output(args.inputs, args.output, PICTURES, args.files_from)
     plan = Plan.of(
         inputs,
@@ -99,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     plan.check_json(args.json)
     plan = plan.shard(args.shard)
     if len(plan.jobs) == 1 and plan.jobs[0].target != STREAM:
-        form = _format_of(plan.jobs[0].target, args.format)
+        form = _format_of(plan.jobs[0].target, asked)
     load_codec_file(args)
     report = Reporter(args)
     return run_jobs(
@@ -145,9 +153,9 @@ class _Decode(WithCodecs):
         with pending(job, force=args.force, ours=is_ours) as out:
             with listening(progress):
                 image = decode_file(file, find, oracle=args.oracle, region=args.region)
+            picture = picture_bytes(image, self._form)
             if lost := unkept(image, self._form):
                 report.note(f"{job.source}: not kept: {', '.join(lost)}")
-            picture = picture_bytes(image, self._form)
             out.write(picture)
         seconds = time.perf_counter() - start
         report.result(

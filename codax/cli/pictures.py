@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from PIL import Image, PngImagePlugin, features
 
 from codax.errors import ImageError, UnsupportedError
+from codax.files.opening import first_line
 
 __all__ = ["FORMATS", "form_of", "is_ours", "picture_bytes", "unkept"]
 
@@ -18,7 +19,17 @@ QUALITY = 95
 _BY = b"Software\0codax"  # of a PNG's text chunk, by a keyword that it lists
 _COMMENT = b"# codax\n"  # of a PPM, behind its first line
 _SOFTWARE, _XMP = 0x0131, 0x02BC  # tags of TIFF and EXIF
+_SUB_IFDS = (0x8769, 0x8825, 0xA005)  # Exif, GPS, interoperability
+_DESCRIBING = frozenset(
+    (0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0132, 0x013B, 0x8298)
+) | {_SOFTWARE, *_SUB_IFDS}
+"""Tags of EXIF that a TIFF may take: text, orientation, resolution, date. Others say
+how the samples lie in a file, and would be untrue of another."""
+_SEGMENT = (
+    65533  # bytes that JPEG holds of EXIF or XMP, with a head of 29 for the latter
+)
 _ALPHA = ("LA", "RGBA", "PA")
+_CONVERTED = ("CMYK", "YCbCr", "HSV", "LAB")  # to RGB, where a format has none of them
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Form:
         exact: whether every sample comes back from it.
         alpha: whether it has any.
         metadata: whether it holds profile, EXIF and XMP.
+        longest: side of a picture; 0 for any.
     """
 
     endings: tuple[str, ...]
@@ -38,6 +50,7 @@ class Form:
     exact: bool = True
     alpha: bool = True
     metadata: bool = True
+    longest: int = 0
 
 
 FORMATS = {
@@ -45,9 +58,15 @@ FORMATS = {
     "ppm": Form(
         (".ppm", ".pgm", ".pnm"), ("L", "I;16", "RGB"), alpha=False, metadata=False
     ),
-    "jpeg": Form((".jpg", ".jpeg"), ("L", "RGB", "CMYK"), exact=False, alpha=False),
-    "webp": Form((".webp",), ("RGB", "RGBA")),
-    "avif": Form((".avif",), ("RGB", "RGBA"), exact=False),
+    "jpeg": Form(
+        (".jpg", ".jpeg"),
+        ("L", "RGB", "CMYK"),
+        exact=False,
+        alpha=False,
+        longest=65500,
+    ),
+    "webp": Form((".webp",), ("RGB", "RGBA"), longest=16383),
+    "avif": Form((".avif",), ("RGB", "RGBA"), exact=False, longest=65536),
     "tiff": Form(
         (".tiff", ".tif"), ("1", "L", "LA", "I;16", "RGB", "RGBA", "CMYK", "LAB")
     ),
@@ -107,8 +126,7 @@ def unkept(image: Image.Image, form: str) -> list[str]:
     if not facts.exact:
         lost.append(f"the exact samples (written as {form.upper()} of {QUALITY})")
     mode = _mode_in(image, facts)
-    usual = {("1", "L"), ("P", "RGB"), ("P", "RGBA"), ("L", "RGB"), ("LA", "RGBA")}
-    if mode != image.mode and (image.mode, mode) not in usual:
+    if mode != image.mode and image.mode in _CONVERTED:
         lost.append(f"the mode {image.mode} (written as {mode})")
     size = len(info.get("icc_profile", b""))
     if form == "png" and size > PngImagePlugin.MAX_TEXT_CHUNK:
@@ -116,6 +134,15 @@ def unkept(image: Image.Image, form: str) -> list[str]:
             f"a colour profile of {size} bytes, since readers of PNG refuse more than "
             f"{PngImagePlugin.MAX_TEXT_CHUNK}"
         )
+    exif = info.get("exif", b"")
+    if exif and form in ("avif", "tiff") and _exif_of(info) is None:
+        lost.append("EXIF, which cannot be read")
+    if form == "jpeg":
+        lost += [
+            f"{name} of {len(value)} bytes, which JPEG does not hold"
+            for name, value in (("EXIF", exif), ("XMP", info.get("xmp", b"")))
+            if len(value) > _SEGMENT - 29
+        ]
     if not facts.metadata:
         names = {"icc_profile": "the colour profile", "exif": "EXIF", "xmp": "XMP"}
         lost += [words for name, words in names.items() if info.get(name)]
@@ -153,11 +180,27 @@ def picture_bytes(image: Image.Image, form: str) -> bytes:
         raise ImageError(f"the picture has 16 bits, which {form} cannot hold; use png")
     if form == "avif" and not features.check("avif"):
         raise UnsupportedError("this Pillow writes no AVIF; use png or webp")
+    if facts.longest and max(image.size) > facts.longest:
+        raise ImageError(
+            f"the picture is {image.width}x{image.height}, and {form} holds sides up "
+            f"to {facts.longest}; use png"
+        )
     mode = _mode_in(image, facts)
     if mode != image.mode:
+        if image.mode in _CONVERTED:
+            info.pop("icc_profile", None)  # it is of the samples before
         image = image.convert(mode)
+    else:
+        image = image.copy()
+    image.info = {}  # which some writers take what they are not given from
     buffer = io.BytesIO()
-    _WRITE[form](image, info, buffer)
+    try:
+        _WRITE[form](image, info, buffer)
+    # Pillow's writers raise many kinds of exception for what a format does not hold.
+    except Exception as error:
+        raise ImageError(
+            f"the picture cannot be written as {form}: {first_line(error)}; use png"
+        ) from error
     data = buffer.getvalue()
     if form == "ppm":
         first, rest = data.split(b"\n", 1)
@@ -188,7 +231,12 @@ def _write_ppm(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> No
 
 
 def _write_jpeg(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> None:
-    image.save(buffer, "JPEG", quality=QUALITY, subsampling="4:4:4", **_metadata(info))
+    short = {
+        key: value
+        for key, value in info.items()
+        if key not in ("exif", "xmp") or len(value) <= _SEGMENT - 29
+    }
+    image.save(buffer, "JPEG", quality=QUALITY, subsampling="4:4:4", **_metadata(short))
 
 
 def _write_webp(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> None:
@@ -199,23 +247,41 @@ def _write_webp(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> N
 
 def _write_avif(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> None:
     options = {"quality": QUALITY, "subsampling": "4:4:4", "speed": 8}
+    if _exif_of(info) is None:
+        del info["exif"]
     image.save(buffer, "AVIF", **options, **_metadata(info))
 
 
 def _write_tiff(image: Image.Image, info: dict[Any, Any], buffer: BinaryIO) -> None:
-    exif = Image.Exif()
-    exif.load(info.get("exif", b""))
+    exif = _exif_of(info) or Image.Exif()
+    for tag in [tag for tag in exif if tag not in _DESCRIBING]:
+        del exif[tag]
     if _SOFTWARE not in exif:
         exif[_SOFTWARE] = "codax"
     if "xmp" in info:
         exif[_XMP] = info["xmp"]
+    # libtiff, which compresses, writes no IFD within another.
+    plain = any(exif.get_ifd(tag) for tag in _SUB_IFDS)
     image.save(
         buffer,
         "TIFF",
-        compression="tiff_adobe_deflate",
+        compression=None if plain else "tiff_adobe_deflate",
         exif=exif,
         icc_profile=info.get("icc_profile"),
     )
+
+
+def _exif_of(info: Mapping[Any, Any]) -> Image.Exif | None:
+    """The EXIF that a picture carries; None where it cannot be read."""
+    exif = Image.Exif()
+    try:
+        exif.load(info.get("exif", b""))
+        for tag in _SUB_IFDS:
+            exif.get_ifd(tag)
+    # The reader of TIFF raises many kinds of exception on damaged bytes.
+    except Exception:
+        return None
+    return exif
 
 
 _WRITE = {
