@@ -220,3 +220,24 @@ def test_pillow_still_reads_by_the_old_import(fake, tmp_path):
     assert codax.pillow.CodaxImageFile.format == "CODAX"
     data = io.BytesIO(codax.encode(synthetic(8, 8)))
     assert Image.open(data).size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "region", [(0, 0, 1), "0,0,5,5", 5, (1.5, 0, 2, 2), ("a",) * 4]
+)
+def test_a_region_is_four_whole_numbers(region):
+    data = codax.encode(np.zeros((8, 8, 3), np.uint8), lossless=True)
+    with pytest.raises(ConfigError, match="expected whole numbers: left, top"):
+        codax.decode(data, region=region)
+    assert codax.decode(data, region=np.array([1, 2, 3, 4])).size == (3, 4)
+
+
+def test_pieces_refuse_what_they_cannot_take():
+    codec = codax.load("factorized-tiny")
+    x = np.zeros((1, 64, 128, 3), np.float32)
+    for quality in (101, -1):
+        with pytest.raises(ConfigError, match="expected 0 to 100"):
+            codec.analysis(x, quality)
+    for wrong in (x[0], x[:, :63], x[..., :1]):
+        with pytest.raises(ConfigError, match=r"expected \[N H W 3\]"):
+            codec.analysis(wrong, 50)

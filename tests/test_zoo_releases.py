@@ -141,6 +141,33 @@ def test_a_copy_of_the_default_elsewhere_changes_nothing(tmp_path, monkeypatch):
     assert cards.default_card().name == own.name
 
 
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "\xff"])
+def test_a_broken_card_of_ones_own_is_passed_over(text, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "codax" / "weights" / "x-v1"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_bytes(text.encode("latin-1"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("CODAX_WEIGHTS", str(tmp_path / "nowhere"))
+    assert cards.default_card().default
+    for command in ("weights", "models"):
+        assert main([command]) == 0
+        said = capsys.readouterr().err
+        assert f"note: passed over: {folder}/card.json: " in said
+        assert "nowhere: no trained codecs there" in said
+
+
+def test_shared_networks_are_found_where_codecs_are_looked_for(tmp_path, monkeypatch):
+    own = cards.find_card("factorized-tiny")
+    copy = shutil.copytree(own.folder, tmp_path / own.name)
+    assert Codec.from_folder(copy).coder.weights_hash.hex() == own.weights_hash
+    monkeypatch.setenv("CODAX_WEIGHTS", str(copy))  # one itself, not a folder of them
+    assert own.name in {card.name for card in cards.list_cards()}
+    monkeypatch.setattr(cards, "_own_folders", list)
+    assert [card.name for card in cards.list_cards()] == [own.name]
+    with pytest.raises(ModelError, match="takes networks from quadtree-tiny-v7, which"):
+        Codec.from_folder(copy)
+
+
 def test_missing_weights_are_named_with_what_brings_them(monkeypatch, capsys):
     note(monkeypatch, ("old-base-v1", 4, "0123456789ab"))
     with pytest.raises(ModelError) as error:
@@ -168,7 +195,7 @@ def test_drafts_are_called_so(tmp_path, monkeypatch, capsys):
     assert main(words) == 0
     assert f"{card.name} is of no release: keep its weights" in capsys.readouterr().err
     assert main(["info", str(tmp_path / "x.codax")]) == 0
-    assert "a draft of no release" in capsys.readouterr().out
+    assert "of no release known here" in capsys.readouterr().out
     note(monkeypatch, (card.name, card.codec_id, card.weights_hash))
     assert main([*words, "-f"]) == 0
     assert "release" not in capsys.readouterr().err

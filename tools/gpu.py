@@ -82,7 +82,13 @@ def main() -> int:
     add["collect"]("-o", "--output", type=Path, required=True)
     add["rehearse"]("--python", default="python3.12")
     args = parser.parse_args()
-    return args.run(args) or 0
+    sys.path.insert(0, str(ROOT))
+    from codax.errors import CodaxError
+
+    try:
+        return args.run(args) or 0
+    except (CodaxError, OSError) as error:
+        sys.exit(f"gpu.py {args.command}: {error}")
 
 
 # Here, before.
@@ -90,11 +96,11 @@ def main() -> int:
 
 def pack(args: argparse.Namespace) -> None:
     """Pictures in one tar, by hash up to what is left, and constriction's wheel."""
-    sys.path.insert(0, str(ROOT))
     from codax.train.data import find_pictures
 
     base = os.environ.get("CODAX_DATA", "")
     folders = args.data or [Path(base) / name for name in ("train", "train_extra")]
+    pictures = find_pictures(folders)
     args.output.mkdir(parents=True, exist_ok=True)
     platforms = [f"manylinux_2_{n}_x86_64" for n in (17, 24, 27, 28)]
     words = [sys.executable, "-m", "pip", "download", "--no-deps", "-q"]
@@ -107,7 +113,6 @@ def pack(args: argparse.Namespace) -> None:
     room = TRAVELS - _tree_size() - wheels - (1 << 20)
     if args.limit is not None:
         room = min(room, int(args.limit * 2**20))
-    pictures = find_pictures(folders)
     order = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in pictures}
     size = count = 0
     with tarfile.open(args.output / "pictures.tar", "w") as tar:
@@ -118,6 +123,8 @@ def pack(args: argparse.Namespace) -> None:
             # Folders keep their names: the held-out ones come of one of them.
             tar.add(path, f"{path.parent.name}/{path.name}")
             count += 1
+    if not count:
+        sys.exit(f"gpu.py pack: {room / 2**20:.1f} MiB of room hold no picture")
     print(f"{count} of {len(order)} pictures packed, {room / 2**20:.0f} MiB of room")
 
 
@@ -221,7 +228,8 @@ def lease(args: argparse.Namespace) -> int:
     try:
         install(args.carry)
         found = PLACE / "interchange.json"
-        job.run("interchange", ["interchange", found], CHECK_SECONDS)
+        most = min(CHECK_SECONDS, job.left() - END_SECONDS)
+        job.run("interchange", ["interchange", found], most)
         pairs = chosen(job, args)
         words = ["train", args.config, run, "--back", args.output]
         start = f"{args.config}" if args.init is None else args.init

@@ -7,7 +7,7 @@ import functools
 import re
 from typing import Any, NoReturn
 
-from codax.errors import CodaxError
+from codax.errors import CodaxError, needs_extra
 
 __all__ = [
     "Parser",
@@ -152,9 +152,10 @@ def load_codec_file(args: argparse.Namespace) -> None:
         ConfigError: the file is missing, fails, or registers no codec.
     """
     if args.codec:
-        from codax.codecs.families import load_file
+        with needs_extra("--codec"):
+            from codax.codecs.families import load_file
 
-        load_file(args.codec)
+            load_file(args.codec)
 
 
 def positive_count(text: str) -> int:

@@ -63,7 +63,7 @@ def _lines(fields: dict[str, Any]) -> list[str]:
     release = fields["release"] and f"codax {fields['release']}"
     model += (
         f" (codec {fields['codec_id']}, weights {fields['weights_hash']}, "
-        f"{release or 'a draft of no release'})"
+        f"{release or 'of no release known here'})"
     )
     if fields["model"] == "stored":
         model = "stored: samples without loss as WebP, no weights needed"

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from codax.cli.common import UsageError, add_common
-from codax.cli.reporting import table
+from codax.cli.reporting import Reporter, table
 from codax.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
             print("\n".join(_card_lines(card)))
         return 0
     found = cards.list_cards()
+    report = Reporter(args)
+    for words in cards.unreadable_cards():
+        report.note(f"passed over: {words}")
     if args.json:
         for card in found:
             print(json.dumps(card.fields))

@@ -77,9 +77,10 @@ def pending(
         with open(path, "wb") as device:  # such as /dev/null: no renaming over it.
             yield device
         return
-    if os.path.exists(path) and not force:
+    there = os.path.exists(path)
+    if there and not force and (job.named or ours(path)):
         raise OutputError(f"output {target} exists; add -f to replace it")
-    if os.path.exists(path) and not job.named and not ours(path):
+    if there and not job.named and not ours(path):
         raise OutputError(
             f"output {target} is a picture that codax did not write, perhaps the "
             f"original; name another with -o, or replace it with -o {target} -f"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codax.cli.common import UsageError, add_common
-from codax.cli.outputs import OutputError, read_source
+from codax.cli.outputs import InputError, OutputError, read_source
 from codax.cli.reporting import Reporter
+from codax.errors import CodaxError
 
 if TYPE_CHECKING:
     from codax.zoo.cards import Card
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 def _folder(output: str | None) -> Iterator[Path]:
     """Where the viewer goes: a folder that was named, or one that is gone after it."""
     if output:
-        yield Path(output)
+        yield Path(output).resolve()  # what a link leads to, not the link
         return
     with tempfile.TemporaryDirectory(prefix="codax-viewer-") as made:
         yield Path(made)
@@ -105,8 +106,12 @@ def _models(words: str | None) -> list[Card]:
     from codax.zoo.graphs import has_graphs
 
     if words is None:
-        return [card for card in list_cards(decoding=True) if has_graphs(card.fields)]
-    names = dict.fromkeys(name for name in words.split(",") if name)
+        return [
+            card
+            for card in list_cards(decoding=True)
+            if has_graphs(card.fields) and any(card.folder.glob("weights.safetensors*"))
+        ]
+    names = dict.fromkeys(name.strip() for name in words.split(",") if name.strip())
     if not names:
         raise UsageError(f"--models {words!r} names none; expected A,B")
     return [find_card(name) for name in names]
@@ -114,12 +119,20 @@ def _models(words: str | None) -> list[Card]:
 
 def _files(sources: list[str]) -> dict[str, bytes]:
     """The files that go with the page, by their paths in its folder."""
+    from codax.files import container
+
     found: dict[str, bytes] = {}
     for source in sources:
         name = f"{_FILES}/{os.path.basename(source)}"
         if name in found:
             raise UsageError(f"two inputs are called {os.path.basename(source)}")
-        found[name] = read_source(source)
+        try:
+            found[name] = read_source(source)
+            container.read(found[name], max_pixels=1 << 70)
+        except InputError as error:
+            raise UsageError(f"{source}: no .codax file ({error})") from error
+        except CodaxError as error:
+            raise UsageError(f"{source}: {error}") from error
     return found
 
 

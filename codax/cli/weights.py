@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
             report.data(json.dumps(row))
     else:
         report.data("\n".join(table(_lines(rows))))
+    for words in cards.unreadable_cards():
+        report.note(f"passed over: {words}")
     if absent:
         report.note(f"`{cards.WHEEL}` brings those that are not here")
     return 0

@@ -14,7 +14,7 @@ from codax.coding.effort import DEFAULT_EFFORT
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Sessions
 from codax.coding.telling import Progress, listening
-from codax.errors import ModelError, UnsupportedError, needs_extra
+from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.face.file_tokens import file_tokens, vocabulary
@@ -239,9 +239,16 @@ class Codec:
             x: float32[N H W 3], 0..255, H and W multiples of 64.
             quality: 0..100 in half steps, one number or [N].
 
+        Raises:
+            ConfigError: another shape, or a quality out of range where it is known.
+
         Returns:
             `y` float32[N H/16 W/16 M], and what else the codec has, in latent steps.
         """
+        if x.ndim != 4 or x.shape[3] != 3 or x.shape[1] % 64 or x.shape[2] % 64:
+            raise ConfigError(
+                f"x: got {list(x.shape)}, expected [N H W 3], H and W multiples of 64"
+            )
         return self.model.analysis(x, self._told(quality, x))
 
     def synthesis(self, latents: dict[str, jax.Array], quality: Any) -> jax.Array:
@@ -351,7 +358,12 @@ def _to_be_loaded(origin: _Origin) -> Codec:
 
 def _half_steps(quality: Any, batch: jax.Array) -> jax.Array:
     """Qualities 0..100 as the networks take them: int32[N], half steps."""
+    import jax
     import jax.numpy as jnp
 
+    if not isinstance(quality, jax.core.Tracer):
+        known = np.asarray(quality, np.float64)
+        if not np.all((known >= 0) & (known <= 100)):
+            raise ConfigError(f"quality is {quality}; expected 0 to 100")
     steps = jnp.round(2.0 * jnp.asarray(quality, jnp.float32)).astype(jnp.int32)
     return jnp.broadcast_to(steps, batch.shape[:1])

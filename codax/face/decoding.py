@@ -55,7 +55,7 @@ def decode_with(
         ConfigError: a region that is no part of the picture.
     """
     file = container.read(data, max_pixels=max_pixels)
-    part = region and Region(*region)
+    part = Region.of_box(region)
     return decode_file(file, lambda _: coder, oracle=oracle, region=part)
 
 

@@ -99,5 +99,5 @@ def decode_image(
         file,
         lambda _: find_codec(file, weights).coder,
         oracle=oracle,
-        region=region and Region(*region),
+        region=Region.of_box(region),
     )

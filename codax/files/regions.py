@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,23 @@ class Region:
     top: int
     width: int
     height: int
+
+    @classmethod
+    def of_box(cls, box: Any) -> Region | None:
+        """The region of four whole numbers: left, top, width, height; None of None.
+
+        Raises:
+            ConfigError: something else.
+        """
+        if box is None:
+            return None
+        try:
+            left, top, width, height = (operator.index(value) for value in box)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"region is {box!r}; expected whole numbers: left, top, width, height"
+            ) from None
+        return cls(left, top, width, height)
 
     def check(self, height: int, width: int) -> None:
         """Checks that it lies in a picture.

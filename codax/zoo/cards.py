@@ -31,6 +31,7 @@ __all__ = [
     "list_cards",
     "name_of",
     "read_card",
+    "unreadable_cards",
     "user_folder",
 ]
 
@@ -103,12 +104,18 @@ def checkpoint_folders() -> list[Path]:
     Raises:
         ModelError: an entry point fails, or is neither.
     """
+    named, user = [Path(name) for name in _named_folders()], user_folder()
+    return _own_folders() + named + ([user] if user else []) + _outside_folders()
+
+
+def _own_folders() -> list[Path]:
     package = Path(__file__).resolve().parent.parent
     root = package.parent
-    own = [package / "checkpoints", root / "checkpoints", root / RELEASED]
-    named = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
-    user = user_folder()
-    return own + named + ([user] if user else []) + _outside_folders()
+    return [package / "checkpoints", root / "checkpoints", root / RELEASED]
+
+
+def _named_folders() -> list[str]:
+    return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
 
 
 def user_folder() -> Path | None:
@@ -195,13 +202,47 @@ def list_cards(*, decoding: bool = False) -> list[Card]:
     cards: dict[str, Card] = {}
     for parent in checkpoint_folders():
         chosen = any(card.default for card in cards.values())
-        for path in sorted(parent.glob("*/card.json")):
-            card = read_card(path.parent)
+        for path in _card_files(parent):
+            try:
+                card = read_card(path.parent)
+            except ModelError:
+                if _ships(parent):
+                    raise
+                continue  # `unreadable_cards` names it
             if decoding or not card.decodes_only:
                 # A folder of the user's has copies of what was the default once.
                 card = replace(card, default=card.default and not chosen)
                 cards.setdefault(card.name, card)
     return sorted(cards.values(), key=lambda card: (not card.default, card.name))
+
+
+def unreadable_cards() -> list[str]:
+    """What is wrong in the folders of a user's own, a line each.
+
+    It is passed over: half a copy there must not stop what does not need it.
+    """
+    found = []
+    for parent in map(Path, _named_folders()):
+        if not any(_card_files(parent)):
+            found.append(f"{parent}: no trained codecs there (${VARIABLE})")
+    for parent in checkpoint_folders():
+        for path in _card_files(parent):
+            try:
+                read_card(path.parent)
+            except ModelError as error:
+                found.append(str(error))
+    return found
+
+
+def _card_files(folder: Path) -> list[Path]:
+    """The cards in a folder of trained codecs, or of a single one."""
+    own = folder / "card.json"
+    return [own] if own.is_file() else sorted(folder.glob("*/card.json"))
+
+
+def _ships(folder: Path) -> bool:
+    """Whether a folder is one of this package or checkout."""
+    return folder in _own_folders()
 
 
 def default_card(*, lossless: bool = False) -> Card:
@@ -248,8 +289,10 @@ def find_card(name: str) -> Card:
         ModelError: no such codec; the nearest name is suggested.
     """
     cards = list_cards()
+    every = list_cards(decoding=True)
     family = [card for card in cards if name == f"{card.codec}-{card.preset}"]
-    named = [card for card in list_cards(decoding=True) if card.name == name]
+    family = family or [c for c in every if name == f"{c.codec}-{c.preset}"]
+    named = [card for card in every if card.name == name]
     if named or family:
         return max(named or family, key=lambda card: card.version)
     path = Path(name)

@@ -8,8 +8,9 @@ embedding int16 (times 64); stored constants stay float32 and are dyadic. Each v
 says so itself, as `stored`. `tables/...` are the integer tables of the range coder.
 
 Codecs with the same transforms need them once: a card's `shared` names networks that
-lie in another folder beside this one, and their digest: `{"from": "quadtree-tiny-v2",
-"networks": ["g_a", "g_s"], "digest": "..."}`. The hash is that of the whole.
+lie in another folder, beside this one or where codecs are looked for, and their digest:
+`{"from": "quadtree-tiny-v2", "networks": ["g_a", "g_s"], "digest": "..."}`. The hash is
+that of the whole.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from safetensors.numpy import save as save_tensors
 from codax.coding.order import Order
 from codax.entropy.units import STORED, WEIGHT_LIMIT
 from codax.errors import ModelError
+from codax.zoo.cards import checkpoint_folders
 from codax.zoo.unpacked import unpacked
 
 __all__ = [
@@ -187,9 +189,13 @@ def read_checkpoint(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     """
     packed, card = _read_own(folder)
     if "shared" in card:
-        other = folder.parent / card["shared"]["from"]
-        if not other.is_dir():
-            raise ModelError(f"{folder}: takes networks from {other}, which is missing")
+        name = card["shared"]["from"]
+        places = [folder.parent, *checkpoint_folders()]
+        other = next((p / name for p in places if (p / name).is_dir()), None)
+        if other is None:
+            raise ModelError(
+                f"{folder}: takes networks from {name}, which is missing; put it beside"
+            )
         found = of_networks(_read_own(other)[0], card["shared"]["networks"])
         if digest(found).hex()[:16] != card["shared"]["digest"]:
             raise ModelError(f"{folder}: {other} holds other networks than it shares")
