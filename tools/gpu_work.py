@@ -220,6 +220,8 @@ def train_lease(args: argparse.Namespace) -> None:
     seen_before = float(initial["pixels"]) if initial else 0.0
 
     def watch(trainer: Any, state: Any, phase: str) -> None:
+        if time.monotonic() - BEGUN > args.seconds:
+            return  # the weights are about to be written
         # Packing takes seconds of one core; the device goes on.
         threading.Thread(target=keep, args=(args.back, dict(state))).start()
         seen = float(state["pixels"]) - seen_before
