@@ -28,7 +28,7 @@ export function infoRows(file, bytes, index) {
     id === file.codecId && hash === file.hash;
   const released = index.released.find(own);
   const name = (index.models.find(own) ?? released)?.name ?? "unknown";
-  const release = released ? `codax ${released.release}` : "a draft of no release";
+  const release = released ? `codax ${released.release}` : "of no release known here";
   let model = `${name} (codec ${file.codecId}, weights ${file.hash}, ${release})`;
   if (file.stored) model = "stored: samples without loss as WebP, no weights needed";
   const sections = [...file.sections].map(([tag, { length }]) => [tagName(tag), length]);
