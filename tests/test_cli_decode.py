@@ -218,6 +218,8 @@ def test_verify(tmp_path, monkeypatch, capsys):
     assert [row["input"] for row in rows if "error" not in row] == ["good", "stored"]
     assert "its symbols make" in told.err
     assert "absent: No such file" in told.err
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "Is a directory; name the files in it" in capsys.readouterr().err
     codax.decode(longer)  # damaged, but not so that a decoder must see it
     with pytest.raises(FormatError):
         codax.decode(good[:-9])

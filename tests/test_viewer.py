@@ -366,3 +366,18 @@ def test_it_is_served_on_loopback_until_it_is_interrupted(tmp_path):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
     assert err.strip() == "codax: note: Ctrl-C ends it"
+
+
+def test_a_viewer_that_was_written_is_served_as_it_is(tmp_path, monkeypatch, capsys):
+    needs_viewer()
+    site = tmp_path / "site"
+    assert main(["viewer", "-o", str(site), "--models", str(QUADTREE)]) == 0
+    before = {path: path.stat().st_mtime_ns for path in site.rglob("*")}
+    served = []
+    monkeypatch.setattr("codax.cli.viewer._serve", lambda *args: served.append(args[0]))
+    assert main(["viewer", "--serve", "-o", str(site)]) == 0
+    assert served == [site]
+    assert {path: path.stat().st_mtime_ns for path in site.rglob("*")} == before
+    capsys.readouterr()
+    assert main(["viewer", "--serve", "-o", str(site), "--models", str(QUADTREE)]) == 1
+    assert "holds a viewer; add -f to replace it" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 
 from codax.cli.common import (
@@ -13,7 +14,7 @@ from codax.cli.common import (
     load_codec_file,
     positive_count,
 )
-from codax.cli.outputs import read_source
+from codax.cli.outputs import InputError, read_source
 from codax.cli.plan import STREAM
 from codax.cli.reporting import Reporter, one_line
 from codax.coding.telling import listening
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
         start = time.perf_counter()
         try:
+            if os.path.isdir(name):
+                raise InputError("Is a directory; name the files in it")
             data = read_source(name)
             text = f"verifying {number} of {len(args.inputs)}: {name}"
             with report.waiting(text) as wait, listening(wait.progress):

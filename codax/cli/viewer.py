@@ -28,6 +28,7 @@ examples:
   codax viewer --serve photo.codax          the same, with a picture
   codax viewer -o site                      a folder for any static host
   codax viewer -o site --models quadtree-base,quadtree-tiny
+  codax viewer --serve -o site              serves what was written before
 
 Writes a page that decodes .codax files in a browser, with the models that it
 shall read, or serves one on this machine. Files are decoded in the page. Takes
@@ -78,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.output and not args.serve:
         raise UsageError("say where to: -o FOLDER, or --serve")
     report = Reporter(args)
+    if _is_to_be_served(args):
+        _serve(Path(args.output).resolve(), [], args, report)
+        return 0
     cards, files = _models(args.models), _files(args.inputs)
     with _folder(args.output) as folder:
         size = write_viewer(folder, cards, files, force=args.force)
@@ -88,6 +92,15 @@ def run(args: argparse.Namespace) -> int:
         if args.serve:
             _serve(folder, list(files), args, report)
     return 0
+
+
+def _is_to_be_served(args: argparse.Namespace) -> bool:
+    """Whether a viewer that was written before is only to be served."""
+    from codax.zoo.viewer import INDEX
+
+    asked = args.force or args.inputs or args.models
+    there = args.output and (Path(args.output) / INDEX).is_file()
+    return bool(args.serve and there and not asked)
 
 
 @contextlib.contextmanager
