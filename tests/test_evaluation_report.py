@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import re
-import shutil
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from viewer_browser import chromium
 
 from codax.errors import ConfigError, UnsupportedError
 from codax.evaluation.bd_tables import bd_csv, bd_frame, bd_latex, bd_rows
@@ -287,16 +287,8 @@ def test_page_tells_problems(swept, tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"]
-        )
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.mark.parametrize("width", [380, 1200])

@@ -232,7 +232,7 @@ def lease(args: argparse.Namespace) -> int:
         job.run("interchange", ["interchange", found], most)
         pairs = chosen(job, args)
         words = ["train", args.config, run, "--back", args.output]
-        start = f"{args.config}" if args.init is None else args.init
+        start = args.config if args.init is None else args.init
         words += [] if start == "none" else ["--init", start]
         words += [word for pair in pairs for word in ("--set", pair)]
         seconds = job.left() - END_SECONDS
@@ -338,16 +338,26 @@ def _put_state(run: Path, out: Path, name: str, left: int) -> int:
     place = run / f"{name}.npz"
     if not place.is_file():
         return len(list(out.glob(f"{name}.npz.*")))
-    small = PLACE / f"{name}.npz"
+    small = PLACE / place.name
     save_trunk(small, load_state(place), compact=name == "trunk")
-    data = small.read_bytes()
+    return put(small.read_bytes(), out, place.name, left)
+
+
+def put(data: bytes, out: Path, name: str, most: int = FILES) -> int:
+    """Writes data to what comes back, in pieces that travel; returns how many.
+
+    Raises:
+        ValueError: they are more than `most`; what is there stays.
+    """
     pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-    if len(pieces) > left:
-        raise ValueError(f"{len(data)} bytes, {left} files of {PIECE} left")
-    for old in out.glob(f"{name}.npz.*"):
-        old.unlink()
+    if len(pieces) > most:
+        raise ValueError(f"{len(data)} bytes, {most} files of {PIECE} left")
     for number, piece in enumerate(pieces):
-        (out / f"{name}.npz.{number:02d}").write_bytes(piece)
+        part = out / f"{name}.part"
+        part.write_bytes(piece)
+        part.replace(out / f"{name}.{number:02d}")
+    for old in sorted(out.glob(f"{name}.[0-9]*"))[len(pieces) :]:
+        old.unlink()
     return len(pieces)
 
 
@@ -404,21 +414,16 @@ def _check_interchange(path: Path) -> int:
     if not path.is_file():
         print("interchange: not done")
         return 1
-    from latent_hashes import latents_hash
+    from latent_hashes import file_hash
 
     from codax.face.codec import Codec
-    from codax.files import container
 
     found = json.loads(path.read_text())
     device, differing = found.pop("device"), 0
     for family, facts in found.items():
         coder = Codec.from_folder(ROOT / "tests" / "golden" / family).coder
-        file = container.read(base64.b64decode(facts["file"]))
-        latents = coder.decode_latents(
-            file.stream, file.height, file.width, file.quality, trellis=file.trellis
-        )
         there = [title for title, equal in facts["decoded"].items() if not equal]
-        here = latents_hash(latents) != facts["latents"]
+        here = file_hash(coder, base64.b64decode(facts["file"])) != facts["latents"]
         differing += len(there) + here
         print(
             f"interchange, {device}, {family}: {there or 'no'} files differ there,",
@@ -456,7 +461,9 @@ def rehearse(args: argparse.Namespace) -> None:
                 sys.exit("rehearse: the lease did not end as it should")
             shutil.rmtree(base / "place" / "run", ignore_errors=True)
         env |= {"CODAX_DATA": str(base / "place" / "data")}
-        done = _call([*this, "collect", base / "out320", "-o", base / "home"], env)
+        # The copy's: what this CPU is best at is no setting of an accelerator's.
+        collect = [sys.executable, tree / "tools" / "gpu.py", "collect"]
+        done = _call([*collect, base / "out320", "-o", base / "home"], env, tree)
         if done:
             sys.exit("rehearse: collect failed")
     print("rehearsed")

@@ -25,14 +25,16 @@ BEGUN = time.monotonic()
 ROOT = Path(__file__).resolve().parents[1]
 # LAPACK with several OpenBLAS threads beside XLA's was 10 to 100 times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+sys.path[:0] = [str(ROOT / folder) for folder in ("tools", "tests", ".")]
 
 # ruff: noqa: E402
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gpu import put
 
 from codax.cli.runtime import prepare_jax
+from codax.train.state import COUNTERS
 
 TRIALS = (
     {"optimizer": "soap", "refresh": 50, "branch_batch": 64},
@@ -55,9 +57,6 @@ third of the steps."""
 FAMILIES = ("quadtree-enhanced", "wavelet-lossless")
 """Golden files that are decoded, and coded anew for the machine at home."""
 GAP_CROPS, GAP_SIDE = 16, 256
-PIECE = (16 << 20) - 1024
-"""Bytes of a file that travels."""
-WEIGHTS = "weights.npz"
 
 
 def main() -> int:
@@ -105,29 +104,21 @@ def write(path: Path, value: Any) -> None:
 
 def interchange(result: Path) -> None:
     """Decodes golden files on this device, and codes a picture with their weights."""
-    from latent_hashes import latents_hash
+    from latent_hashes import file_hash
     from small_codecs import photo
 
     from codax.face.codec import Codec
-    from codax.files import container
 
     device = jax.devices()[0]
     found: dict[str, Any] = {"device": f"{device.platform} {device.device_kind}"}
     golden = ROOT / "tests" / "golden"
-
-    def hash_of(codec: Codec, data: bytes) -> str:
-        file = container.read(data)
-        latents = codec.coder.decode_latents(
-            file.stream, file.height, file.width, file.quality, trellis=file.trellis
-        )
-        return latents_hash(latents)
 
     for family in FAMILIES:
         folder = golden / family
         codec = Codec.from_folder(folder, runtime="jax")
         expected = json.loads((folder / "golden.json").read_text())
         equal = {
-            title: hash_of(codec, (folder / f"{title}.codax").read_bytes())
+            title: file_hash(codec.coder, (folder / f"{title}.codax").read_bytes())
             == facts["latents"]
             for title, facts in expected.items()
         }
@@ -135,7 +126,7 @@ def interchange(result: Path) -> None:
         found[family] = {
             "decoded": equal,
             "file": base64.b64encode(data).decode(),
-            "latents": hash_of(codec, data),
+            "latents": file_hash(codec.coder, data),
         }
         write(result, found)
 
@@ -222,8 +213,9 @@ def train_lease(args: argparse.Namespace) -> None:
     def watch(trainer: Any, state: Any, phase: str) -> None:
         if time.monotonic() - BEGUN > args.seconds:
             return  # the weights are about to be written
-        # Packing takes seconds of one core; the device goes on.
-        threading.Thread(target=keep, args=(args.back, dict(state))).start()
+        # Packing takes seconds of one core; the device goes on, and reuses its arrays.
+        arrays = averaged_weights(state)
+        threading.Thread(target=keep, args=(args.back, arrays)).start()
         seen = float(state["pixels"]) - seen_before
         line = {
             "step": int(state["step"]),
@@ -340,30 +332,21 @@ def gap(trainer: Any, state: Any, crops: np.ndarray) -> float:
     return float(mean(state["ema"], state["fixed"], crops))
 
 
-def keep(back: Path, state: Any) -> None:
-    """Puts the averaged weights so far to what comes back."""
-    from codax.coding.trees import flatten
+def keep(back: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Puts weights so far to what comes back."""
     from codax.train.state import save_trunk
 
-    counters = {k: state[k] for k in ("step", "seconds", "pixels")}
-    tree = {"ema": state["ema"], "fixed": state["fixed"], **counters}
-    arrays = {path: np.asarray(v) for path, v in flatten(tree).items()}
     small = back.parent / "so-far.npz"
     save_trunk(small, arrays, compact=False)
-    put(small, back, WEIGHTS)
+    put(small.read_bytes(), back, "weights.npz")
 
 
-def put(source: Path, back: Path, name: str) -> list[Path]:
-    """Copies a file to what comes back, in pieces that travel."""
-    data = source.read_bytes()
-    pieces = []
-    for number, begin in enumerate(range(0, len(data), PIECE)):
-        piece = back / f"{name}.{number:02d}"
-        part = back / f"{name}.part"
-        part.write_bytes(data[begin : begin + PIECE])
-        part.replace(piece)
-        pieces.append(piece)
-    return pieces
+def averaged_weights(state: Any) -> dict[str, np.ndarray]:
+    """A state's averaged weights, constants and counters, off the device."""
+    from codax.coding.trees import flatten
+
+    tree = {name: state[name] for name in ("ema", "fixed", *COUNTERS)}
+    return {path: np.asarray(value) for path, value in flatten(tree).items()}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
-from latent_hashes import latents_hash
+from latent_hashes import file_hash
 from PIL import Image
 from small_codecs import photo, synthetic
 
@@ -33,7 +33,6 @@ import codax
 from codax.cli.runtime import prepare_jax
 from codax.errors import CodaxError
 from codax.face.codec import Codec
-from codax.files import container
 
 COUNT = 24
 QUALITIES = (25, 60, 90)
@@ -67,15 +66,6 @@ def machine() -> str:
     return f"{device.platform} {device.device_kind}, {platform.machine()}, {flags}"
 
 
-def decoded_hash(codec: Codec, data: bytes) -> str:
-    """The hash of a file's latents as this device decodes them."""
-    file = container.read(data)
-    latents = codec.coder.decode_latents(
-        file.stream, file.height, file.width, file.quality, trellis=file.trellis
-    )
-    return latents_hash(latents)
-
-
 def write(folder: Path, codec: Codec, source: Path | None) -> None:
     """Writes files and `hashes.json` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +75,7 @@ def write(folder: Path, codec: Codec, source: Path | None) -> None:
             data = codec.encode(rgb, quality=quality, fallback=False)
             title = f"{name}-q{quality}.codax"
             (folder / title).write_bytes(data)
-            hashes[title] = decoded_hash(codec, data)
+            hashes[title] = file_hash(codec.coder, data)
     facts = {"codec": codec.name, "machine": machine(), "hashes": hashes}
     (folder / "hashes.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{len(hashes)} files written by {facts['machine']}")
@@ -97,7 +87,7 @@ def check(folder: Path, codec: Codec) -> int:
     wrong = 0
     for title, expected in facts["hashes"].items():
         try:
-            found = decoded_hash(codec, (folder / title).read_bytes())
+            found = file_hash(codec.coder, (folder / title).read_bytes())
         except CodaxError as error:
             found = str(error)
         if found != expected:

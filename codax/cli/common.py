@@ -8,12 +8,17 @@ import re
 from typing import Any, NoReturn
 
 from codax.errors import CodaxError, needs_extra
+from codax.files.container import MAX_PIXELS
 
 __all__ = [
     "Parser",
     "UsageError",
     "add_codec_flag",
     "add_common",
+    "add_limit_flag",
+    "add_runtime_flags",
+    "add_shard_flag",
+    "add_weights_flag",
     "add_work_flags",
     "load_codec_file",
     "positive_count",
@@ -133,6 +138,24 @@ def add_runtime_flags(
         choices=("auto", "onnx", "jax"),
         help="what computes: ONNX Runtime, or JAX, which a GPU needs; auto is the "
         "former where weights have graphs (default $CODAX_RUNTIME, else auto)",
+    )
+
+
+def add_weights_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --weights: those that made the files, where they do not ship."""
+    parser.add_argument(
+        "--weights", metavar="PATH", help="your own weights, if one made the file"
+    )
+
+
+def add_limit_flag(parser: argparse._ArgumentGroup) -> None:
+    """Adds --max-pixels."""
+    parser.add_argument(
+        "--max-pixels",
+        type=positive_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"refuse larger pictures (default {MAX_PIXELS})",
     )
 
 

@@ -11,15 +11,15 @@ from codax.cli.common import (
     UsageError,
     add_codec_flag,
     add_common,
+    add_limit_flag,
+    add_weights_flag,
     add_work_flags,
     load_codec_file,
-    positive_count,
 )
 from codax.cli.outputs import pending, read_source
 from codax.cli.plan import STREAM, Job, Plan, last_as_output
 from codax.cli.reporting import Reporter
 from codax.coding.telling import Progress, listening
-from codax.files.container import MAX_PIXELS
 from codax.files.folders import PICTURES, ending
 
 if TYPE_CHECKING:
@@ -70,19 +70,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="X,Y,W,H",
         help="this part only: left, top, width, height in pixels as coded",
     )
-    parser.add_argument(
-        "--weights", metavar="PATH", help="your own weights, if one made the file"
-    )
+    add_weights_flag(parser)
     rare = add_work_flags(parser)
     add_common(parser)
     add_codec_flag(rare)
-    rare.add_argument(
-        "--max-pixels",
-        type=positive_count,
-        default=MAX_PIXELS,
-        metavar="N",
-        help=f"refuse larger pictures (default {MAX_PIXELS})",
-    )
+    add_limit_flag(rare)
     rare.add_argument(
         "--oracle",
         action="store_true",

@@ -137,9 +137,7 @@ def run(args: argparse.Namespace) -> int:
             f"--metrics {args.metrics}: codecs are not compared by it; add one that "
             "they are compared by, such as psnr"
         )
-    references = _names(args.published)
-    anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
-    _check_curves([anchor] if anchor not in names else [], references)
+    anchor, references = _compared_with(args, names)
 
     from codax.evaluation.summary import conditions
     from codax.evaluation.sweep import find_pictures, sweep
@@ -214,9 +212,7 @@ def _merge(args: argparse.Namespace, output: Path, report: Reporter) -> int:
     rows = merge_rows(parts, output / "rows.jsonl")
     result = Sweep(rows=rows, metrics=metrics_in(rows))
     names = list(dict.fromkeys(str(row["codec"]) for row in rows))
-    anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
-    references = _names(args.published)
-    _check_curves([anchor] if anchor not in names else [], references)
+    anchor, references = _compared_with(args, names)
     facts = conditions("merged", shlex.join(["codax", *sys.argv[1:]]))
     args.pictures = 0  # they are elsewhere
     summaries = _write(
@@ -300,15 +296,18 @@ def _check_output(output: Path, *, force: bool) -> None:
         )
 
 
-def _check_curves(anchors: list[str], references: list[str]) -> None:
-    """Refuses names of published curves that do not exist."""
+def _compared_with(args: argparse.Namespace, names: list[str]) -> tuple[str, list[str]]:
+    """The anchor and the published curves to draw; refuses curves that do not exist."""
     from codax.evaluation.curves import published
 
-    for name in (*anchors, *references):
+    references = _names(args.published)
+    anchor = args.anchor or ("jpeg" if "jpeg" in names else names[0])
+    for name in ([] if anchor in names else [anchor]) + references:
         try:
             published(name)
         except ConfigError as error:
             raise UsageError(str(error)) from error
+    return anchor, references
 
 
 def _load(names: list[str], device: str) -> list[FileCodec]:

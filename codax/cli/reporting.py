@@ -84,7 +84,7 @@ def one_line(text: str) -> str:
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of text with the columns of the rows below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in map(list, rows)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def describe(error: BaseException) -> str:

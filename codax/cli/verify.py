@@ -10,15 +10,15 @@ import time
 from codax.cli.common import (
     add_codec_flag,
     add_common,
+    add_limit_flag,
     add_runtime_flags,
+    add_weights_flag,
     load_codec_file,
-    positive_count,
 )
 from codax.cli.outputs import InputError, read_source
 from codax.cli.plan import STREAM
 from codax.cli.reporting import Reporter, one_line
 from codax.coding.telling import listening
-from codax.files.container import MAX_PIXELS
 
 __all__ = ["add_parser", "run"]
 
@@ -39,19 +39,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "verify", description=_DESCRIPTION, help="whether .codax files decode here"
     )
     parser.add_argument("inputs", nargs="+", metavar="IN", help=".codax file, or -")
-    parser.add_argument(
-        "--weights", metavar="PATH", help="your own weights, if one made the files"
-    )
+    add_weights_flag(parser)
     rare = parser.add_argument_group("advanced")
     add_runtime_flags(rare)
     add_codec_flag(rare)
-    rare.add_argument(
-        "--max-pixels",
-        type=positive_count,
-        default=MAX_PIXELS,
-        metavar="N",
-        help=f"refuse larger pictures (default {MAX_PIXELS})",
-    )
+    add_limit_flag(rare)
     add_common(parser)
 
 

@@ -25,7 +25,6 @@ from PIL import Image, ImageFile, ImagePalette
 
 from codax.errors import CodaxError, UnsupportedError
 from codax.face.decoding import read_beside
-from codax.face.encoding import encode_image
 from codax.face.loading import decode_image, shared
 from codax.files import container, pictures
 from codax.zoo import cards
@@ -109,7 +108,7 @@ def _save(image: Image.Image, file: IO[bytes], place: str | bytes) -> None:
     options = {key: given[key] for key in _OPTIONS if key in given}
     instead = {key: given[key] for key in _METADATA if key in given}
     picture = pictures.from_image(image, instead)
-    file.write(encode_image(shared(card).coder, picture, **options))
+    file.write(shared(card).encode(picture, **options))
 
 
 def _save_all(image: Image.Image, file: IO[bytes], place: str | bytes) -> None:

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PICTURES", "Found", "ending", "search"]
+__all__ = ["PICTURES", "Found", "ending", "search", "user_base"]
 
 PICTURES = frozenset(
     f".{name}"
@@ -31,6 +31,24 @@ class Found:
 
     files: list[Path]
     passed_over: list[str]
+
+
+def user_base(variable: str, *otherwise: str) -> Path | None:
+    """A user's folder by the XDG Base Directory Specification.
+
+    Args:
+        variable: of the environment, such as `XDG_CACHE_HOME`.
+        otherwise: below the home folder where it is not set.
+
+    Returns:
+        The folder; None for a user without a home.
+    """
+    if base := os.environ.get(variable):
+        return Path(base)
+    try:
+        return Path.home().joinpath(*otherwise)
+    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
+        return None
 
 
 def ending(name: str | Path) -> str:

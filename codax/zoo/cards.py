@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from codax.errors import ModelError
+from codax.files.folders import user_base
 from codax.zoo.releases import released
 
 __all__ = [
@@ -120,12 +121,8 @@ def _named_folders() -> list[str]:
 
 def user_folder() -> Path | None:
     """Returns the user's folder of trained codecs; None for a user without a home."""
-    base = os.environ.get("XDG_DATA_HOME")
-    try:
-        data = Path(base) if base else Path.home() / ".local" / "share"
-    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
-        return None
-    return data / "codax" / "weights"
+    data = user_base("XDG_DATA_HOME", ".local", "share")
+    return data and data / "codax" / "weights"
 
 
 @cache
@@ -288,8 +285,8 @@ def find_card(name: str) -> Card:
     Raises:
         ModelError: no such codec; the nearest name is suggested.
     """
-    cards = list_cards()
     every = list_cards(decoding=True)
+    cards = [card for card in every if not card.decodes_only]
     family = [card for card in cards if name == f"{card.codec}-{card.preset}"]
     family = family or [c for c in every if name == f"{c.codec}-{c.preset}"]
     named = [card for card in every if card.name == name]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import lzma
-import os
 from pathlib import Path
 
+from codax.files.folders import user_base
 from codax.files.writing import writing
 
 __all__ = ["cache_folder", "unpacked"]
@@ -23,11 +23,8 @@ DIGEST = 32
 
 def cache_folder() -> Path | None:
     """Returns the user's folder for what is kept; None for a user without a home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "codax"
-    except RuntimeError:  # neither $HOME nor an entry among the users, as in containers
-        return None
+    base = user_base("XDG_CACHE_HOME", ".cache")
+    return base and base / "codax"
 
 
 def unpacked(data: bytes) -> bytes:
