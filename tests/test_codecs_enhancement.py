@@ -150,7 +150,7 @@ def test_a_picture_without_flags_is_that_of_the_codec_alone():
 
 def test_the_layer_is_refined_around():
     rgb = photo()[:64, 230:294]
-    plain = codec().coder.compress(rgb, 120, trellis=False)
+    plain = codec().coder.compress(rgb, 120, search=False)
     refined = codec().coder.compress(rgb, 120, refine=3)
     assert refined != plain
     assert codec().coder.decompress(refined, 64, 64, 120, trellis=False).shape == (

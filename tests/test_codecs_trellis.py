@@ -56,14 +56,14 @@ def test_files_from_a_quality_on_say_so_and_decode_by_what_they_say(size):
 
 def test_an_encoder_may_leave_it_and_the_plain_file_is_that_of_the_old_weights():
     rgb = photo()[:90, 200:300]
-    plain = codec().coder.compress(rgb, 160, trellis=False)
-    assert plain == codec(False).coder.compress(rgb, 160)
+    plain = codec().coder.compress(rgb, 160, search=False)
+    assert plain == codec(False).coder.compress(rgb, 160, search=False)
     assert plain != codec().coder.compress(rgb, 160)
     found = codec().coder.decode_latents(plain, 90, 100, 160, trellis=False)
     assert equal(found, codec(False).coder.decode_latents(plain, 90, 100, 160))
     # Below its beginning a file may have it all the same: the header decides.
     assert not codec().coder.dependent(START - 1)
-    assert not codec().coder.dependent(200, trellis=False)
+    assert not codec().coder.dependent(200, search=False)
     assert not codec().coder.dependent(200, refine=10)
 
 
@@ -83,7 +83,8 @@ def test_estimate_costs_and_file_agree():
     for quality in (START - 1, START, 190):
         stream = codec().coder.compress(rgb, quality)
         size, paid, kept = estimate(rgb[None].astype(np.float32), np.int32(quality))
-        assert float(paid) == pytest.approx(float(size), rel=1e-4)
+        looked = codec().coder.compress(rgb, quality, passes=1)
+        assert abs(float(paid) - len(looked)) < 0.01 * len(looked) + 64
         assert abs(float(size) - len(stream)) < 0.01 * len(stream) + 64
         decoded = codec().coder.decode_latents(stream, 128, 128, quality)["y"]
         # Latents of other shapes of tiles differ by float rounding, few by a point.
@@ -133,7 +134,7 @@ def test_tables_are_counted_for_weights_that_have_none():
     (tables,) = coder.order.sources["y"].load(packed)
     assert np.array_equal(tables.count, coder.tables(0)["y"].count)
     coder._sets = coder._sets | {"y": [tables]}
-    plain = codec(False).coder.compress(rgb, 120)
-    assert len(coder.compress(rgb, 120, trellis=False)) < len(plain)
+    plain = codec(False).coder.compress(rgb, 120, search=False)
+    assert len(coder.compress(rgb, 120, search=False)) < len(plain)
     with pytest.raises(ConfigError, match="no pictures"):
         fit_trellis(coder, [], **options)

@@ -101,6 +101,11 @@ class Autoencoder(nnx.Module):
         """Whether `adapt` does anything."""
         return self.has_enhancement
 
+    @property
+    def closes(self) -> bool:
+        """Whether files are made by analysis by synthesis."""
+        return bool(self.prior.sources["y"].refines)
+
     def start(self, sample: Callable[[int, int], np.ndarray]) -> None:
         """Starts as the transform coder that fits pictures best.
 
@@ -168,6 +173,8 @@ class Autoencoder(nnx.Module):
             the loss, float32[N] each.
         """
         latents = self.analysis(x, quality)
+        if key is None and self.closes:
+            latents = jax.lax.stop_gradient(self._closed(x, latents, quality))
         bits, decoded = rate(
             self.prior, latents, quality, key, exact=exact, trellis=self.trellis
         )
@@ -186,6 +193,15 @@ class Autoencoder(nnx.Module):
             )
             bits |= more
         return bits, out, {}
+
+    def _closed(
+        self, x: jax.Array, latents: dict[str, jax.Array], quality: jax.Array
+    ) -> dict[str, jax.Array]:
+        """Latents after a pass of `codax.coding.analysing.closed`, as files have it."""
+        _, kept = rate(self.prior, latents, quality, None, trellis=self.trellis)
+        picture = jnp.clip(jnp.round(self.synthesis(kept, quality)), 0.0, 255.0)
+        seen = self.analysis(picture, quality)
+        return latents | {"y": kept["y"] + latents["y"] - seen["y"]}
 
     def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
         """Fits what is fitted to pictures and not trained: the enhancement layer.

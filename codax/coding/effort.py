@@ -18,30 +18,35 @@ class Effort:
     """What an encoder does; where weights or latents do not bear it, nothing.
 
     Attributes:
-        trellis: quantise dependently, where the weights have tables for it
-            (`codax.entropy.trellis`); else latents are rounded one by one.
+        search: choose residuals by bits and error, dependently where the weights have
+            tables for it (`codax.entropy.trellis`); else they are rounded.
+        passes: of analysis by synthesis (`codax.coding.closing`).
         refine: steps of gradient descent on the latents (`codax.coding.refining`);
             refined latents lie near the plain grid, and are coded on it.
     """
 
-    trellis: bool = True
+    search: bool = True
+    passes: int = 0
     refine: int = 0
 
     @property
     def searching(self) -> Effort:
         """What a search for a quality does, before the last files of it."""
-        return Effort(trellis=self.trellis and not self.refine)
+        return Effort(search=self.search and not self.refine)
 
 
 EFFORTS = {
-    1: Effort(trellis=False),
-    **dict.fromkeys(range(2, 7), Effort()),
+    1: Effort(search=False),
+    **dict.fromkeys((2, 3), Effort()),
+    4: Effort(passes=1),
+    5: Effort(passes=2),
+    6: Effort(passes=4),
     7: Effort(refine=60),
     8: Effort(refine=100),
     9: Effort(refine=300),
 }
-"""By level. 2 and 3 are kept for cheaper searches, 5 and 6 for dearer ones. Fewer steps
-than 60 gain less than a trellis does at high qualities."""
+"""By level. Fewer steps of refinement than 60 gain less than a trellis does at high
+qualities."""
 
 
 def effort_of(level: Any) -> Effort:

@@ -24,6 +24,7 @@ def encode(
     sinks: Sequence[SymbolSink],
     trellis: Trellis | None = None,
     known: State | None = None,
+    search: bool = False,
 ) -> State:
     """Codes latents of one stage.
 
@@ -38,6 +39,8 @@ def encode(
         trellis: quantise residuals dependently, with this.
         known: what coding stage 0 returned, to code stage 1; None for stage 0. What
             is derived and stands there already is not derived again.
+        search: choose residuals without a trellis by bits and error, instead of
+            rounding them.
 
     Returns:
         By name what a decoder will have, also the arrays that are derived.
@@ -54,6 +57,8 @@ def encode(
             return trellis.kept(symbols, index, mean).T.reshape(shape)
         symbols = source.symbols(value, heads)
         index = source.index(heads, shape)
+        if search and isinstance(source, ResidualSymbols):
+            symbols = source.cheaper(symbols, value, heads, tables[step.target])
         sinks[step.layer].put(symbols.ravel(), index.ravel(), tables[step.target])
         return source.kept(symbols, heads)
 

@@ -158,7 +158,7 @@ class Walked(Protocol):
 
 
 class SymbolSink(Protocol):
-    """What `encode` hands symbols to: `SymbolEncoder` or `CostMeter`."""
+    """What `encode` hands symbols to, such as a `SymbolEncoder` or a `CostMeter`."""
 
     def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
         """Takes the symbols of a step and their tables."""
@@ -219,6 +219,14 @@ class Order:
         """Of the arrays that are coded, the rows and columns of the picture's own."""
         return {
             name: extent(height, width, self.strides[name]) for name in self.sources
+        }
+
+    def own(self, found: State, height: int, width: int) -> dict[str, np.ndarray]:
+        """Coded arrays [1 h w C] on the picture's own grids, int32[h w C]."""
+        return {
+            name: found[name][0, :rows, :columns].astype(np.int32)
+            for name, (rows, columns) in self.extents(height, width).items()
+            if name in found
         }
 
     def pad(

@@ -49,8 +49,8 @@ def rate(
 ) -> tuple[dict[str, jax.Array], State]:
     """Differentiable bits of latents, and the latents as decoded.
 
-    The bits are those of latents with uniform noise (or, without a key, of the rounded
-    ones, as a file has them); everything downstream sees rounded latents with
+    The bits are those of latents with uniform noise (or, without a key, of those that
+    a file has); everything downstream sees rounded latents with
     straight-through gradients.
 
     Args:
@@ -102,10 +102,10 @@ def rate(
             cost, kept = source.anneal(value, heads, quality, noise, temperature)
         if trellis is not None and key is None and isinstance(source, ResidualSymbols):
             used = (quality >= trellis.told(trellis.start))[:, None, None, None]
-            found = _dependent(trellis, value, heads)
-            cost, kept = (
-                jnp.where(used, *p) for p in zip(found, (cost, kept), strict=True)
-            )
+            paid, points = _dependent(trellis, value, heads)
+            # Counted tables have no gradient: that of plain residuals stands for it.
+            paid = cost + jax.lax.stop_gradient(paid - cost)
+            cost, kept = jnp.where(used, paid, cost), jnp.where(used, points, kept)
         if extent is not None:
             own = jnp.ceil(extent * prior.strides[step.target])
             cost, kept = grid_mask(cost, own), grid_mask(kept, own)

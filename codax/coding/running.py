@@ -83,6 +83,11 @@ class Networks:
         return getattr(self.model, "vocabulary", None)
 
     @property
+    def synthesis_reads(self) -> tuple[str, ...]:
+        """The latents that the synthesis needs."""
+        return tuple(self.model.synthesis_reads)
+
+    @property
     def synthesis_halo(self) -> int:
         """How far the synthesis looks, in cells of 1/16."""
         return int(self.model.synthesis_halo)
@@ -173,7 +178,7 @@ class Networks:
             quality: half steps 0..200.
         """
         q = np.array([quality], np.int32)
-        names = self.model.synthesis_reads
+        names = self.synthesis_reads
         call = self.compiled("synthesis", pixels_of)
         return synthesise(
             self.order,

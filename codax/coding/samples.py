@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codax.coding import interpreters
+from codax.coding.analysing import closed, refined
 from codax.coding.costs import cost_maps
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
 from codax.coding.evaluating import telling_run
@@ -34,15 +35,16 @@ from codax.entropy.coder import (
 )
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
-from codax.errors import FormatError, needs_extra
+from codax.errors import FormatError
 from codax.files.container import Container, join_layers, split_layers
 from codax.files.regions import Region
 
 __all__ = ["SampleCoder"]
 
-# Of what `telling` says: where the analysis ends, refinement, and symbols of a decoder.
+# Of what `telling` says: a pass of analysis by synthesis, a step of refinement and the
+# symbols of an encoder in times of the analysis, and where symbols of a decoder end.
 # By the clock of 2048x1360 with quadtree-tiny.
-_ANALYSED, _REFINED, _DECODED = 0.65, 0.95, 0.35
+_PASS, _STEP, _SYMBOLS, _DECODED = 2.5, 6.0, 0.54, 0.35
 # Where the latents are coded, their picture is synthesised, and flags are decided, of
 # an encoder with an enhancement layer.
 _CODED, _ENHANCED, _TRIED = 0.97, 0.98, 0.99
@@ -107,7 +109,7 @@ class SampleCoder:
         own = (self.codec_id, self.weights_hash)
         return own == (file.codec_id, file.weights_hash)
 
-    def dependent(self, quality: int, *, refine: int = 0, trellis: bool = True) -> bool:
+    def dependent(self, quality: int, *, refine: int = 0, search: bool = True) -> bool:
         """Whether `compress` quantises dependently, so that the header must say so.
 
         Refined latents lie near the plain grid already, so that a trellis only loses.
@@ -115,9 +117,9 @@ class SampleCoder:
         Args:
             quality: half steps 0..200.
             refine: as of `compress`.
-            trellis: whether it may.
+            search: whether it may.
         """
-        if self.trellis is None or refine or not trellis:
+        if self.trellis is None or refine or not search:
             return False
         return quality >= self.trellis.start
 
@@ -126,8 +128,9 @@ class SampleCoder:
         rgb: np.ndarray,
         quality: int,
         *,
+        search: bool = True,
+        passes: int = 0,
         refine: int = 0,
-        trellis: bool = True,
     ) -> bytes:
         """Codes samples.
 
@@ -135,36 +138,47 @@ class SampleCoder:
             rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
                 uint16[H W 1].
             quality: half steps 0..200.
+            search: choose residuals by bits and squared error, on the path of a trellis
+                where that is better (see `dependent`), else one by one; False rounds.
+            passes: of analysis by synthesis, where `refines`; see
+                `codax.coding.closing`.
             refine: steps of gradient descent on the latents, where `refines`.
-            trellis: quantise dependently where that is better, see `dependent`.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self.feed(rgb, quality, coders, refine=refine, trellis=trellis)
+        prefix, _ = self.feed(
+            rgb, quality, coders, search=search, passes=passes, refine=refine
+        )
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
         return prefix + streams[0]
 
     def costs(
-        self, rgb: np.ndarray, quality: int, *, trellis: bool = True
+        self,
+        rgb: np.ndarray,
+        quality: int,
+        *,
+        search: bool = True,
+        passes: int = 0,
     ) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
 
         Args:
             rgb: uint8[H W 3].
             quality: half steps 0..200.
-            trellis: as of `compress`.
+            search: as of `compress`.
+            passes: likewise.
 
         Returns:
             By step, bits float64[rows columns] at each position of the step's own grid:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
-        _, state = self.feed(rgb, quality, meters, trellis=trellis)
+        _, state = self.feed(rgb, quality, meters, search=search, passes=passes)
         extents = self.order.extents(*rgb.shape[:2])
         every = [bits for meter in meters for bits in meter.bits]
         return cost_maps(self.order.steps, every, state, extents)
@@ -175,8 +189,9 @@ class SampleCoder:
         quality: int,
         sinks: Sequence[SymbolSink],
         *,
+        search: bool = True,
+        passes: int = 0,
         refine: int = 0,
-        trellis: bool = True,
     ) -> tuple[bytes, dict[str, np.ndarray]]:
         """Walks the coding order for a picture, its symbols going to the sinks.
 
@@ -184,39 +199,52 @@ class SampleCoder:
             rgb: uint8[H W 3], or what else `compress` takes.
             quality: half steps 0..200.
             sinks: one for each layer.
-            refine: as of `compress`.
-            trellis: likewise.
+            search: as of `compress`.
+            passes: likewise.
+            refine: likewise.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
         """
         height, width = rgb.shape[:2]
-        dependent = self.dependent(quality, refine=refine, trellis=trellis)
+        dependent = self.dependent(quality, refine=refine, search=search)
         used = self.trellis if dependent else None
         quality = _told(quality, used)
+        # What each part takes, in times of the analysis, as shares of what is told.
+        looked = 1.0 + _PASS * passes
+        every = looked + _STEP * refine + _SYMBOLS
         prefix, shifts = b"", {}
-        if self.lossless:
-            cut, bands = Prefix.cut(rgb, level_count(self.order.sources))
-            prefix, shifts = cut.write(), every_shift(cut.shifts)
-            latents = self.order.pad(bands, height, width)
-        else:
-            with part(0.0, _REFINED if refine else _ANALYSED):
-                latents = self._latents(rgb, quality, refine)
-        begun = 0.0 if self.lossless else _REFINED if refine else _ANALYSED
         extents, tables = self.order.extents(height, width), self.tables(quality)
-        run = self.runtime.steps(height, width, quality, shifts=shifts)
 
         def code(latents, sinks, begin, end, known=None):
             steps = steps_of(self.order, known is not None)
             told = telling_run(run, steps, begin, end)
             return interpreters.encode(
-                self.order, told, latents, extents, tables, sinks, used, known
+                self.order, told, latents, extents, tables, sinks, used, known, search
             )
 
+        if self.lossless:
+            cut, bands = Prefix.cut(rgb, level_count(self.order.sources))
+            prefix, shifts = cut.write(), every_shift(cut.shifts)
+            latents = self.order.pad(bands, height, width)
+        else:
+            with part(0.0, 1.0 / every):
+                latents = self.runtime.analyse(rgb, quality)
+        run = self.runtime.steps(height, width, quality, shifts=shifts)
+        if passes and self.refines:
+            size = height, width
+            with part(1.0 / every, looked / every):
+                latents = closed(
+                    self.order, self.runtime, code, latents, size, quality, passes
+                )
+        begun = 0.0 if self.lossless else 1.0 - _SYMBOLS / every
+        if refine:
+            with part(looked / every, begun):
+                latents = refined(self.networks(), rgb, latents, quality, refine)
         layer = self.enhancement
         kept = code(latents, sinks, begun, 1.0 if layer is None else _CODED)
         if layer is not None:
-            known = _own(kept, extents)
+            known = self.order.own(kept, height, width)
             with part(_CODED, _ENHANCED):
                 base = self.runtime.synthesise(known, height, width, quality)
             error = layer.analyse(rgb, base, quality)
@@ -246,23 +274,8 @@ class SampleCoder:
         state = code(latents, [meter], _ENHANCED, _TRIED, known)
         maps = cost_maps(steps_of(self.order, 1), meter.bits, state, extents)
         bits = {name: value[None] for name, value in maps.items()}
-        kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
+        kept = self.order.own(state, height, width)[ERRORS][None] / np.float32(16.0)
         return flags * pays(error, kept, bits)[..., None], state
-
-    def _latents(
-        self, rgb: np.ndarray, quality: int, refine: int
-    ) -> dict[str, np.ndarray]:
-        """Latents of a picture, refined if wanted."""
-        with part(0.0, _ANALYSED / 10 if refine else 1.0):
-            latents = self.runtime.analyse(rgb, quality)
-        if not refine:
-            return latents
-        # Imported late: it takes JAX, and optax takes half a second.
-        with needs_extra("refinement, of efforts 7 to 9,"):
-            from codax.coding.refining import refine as refined
-
-        with part(_ANALYSED / 10, 1.0):
-            return refined(self.networks(), rgb, latents, quality, refine)
 
     def decompress(
         self,
@@ -403,7 +416,7 @@ class SampleCoder:
         )
         for coder in coders:
             coder.finish()
-        latents = _own(found, extents)
+        latents = order.own(found, height, width)
         return prefix.whole(latents) if prefix else latents, prefix
 
     def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
@@ -429,12 +442,3 @@ class SampleCoder:
 def _told(quality: int, trellis: Trellis | None) -> int:
     """The quality that networks are told, in half steps."""
     return quality if trellis is None else trellis.told(quality)
-
-
-def _own(found: State, extents: Mapping[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Coded arrays on the picture's own grids, int32[h w C]."""
-    return {
-        name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
-        for name, value in found.items()
-        if name in extents
-    }

@@ -168,15 +168,24 @@ class Sessions:
             quality: half steps 0..200.
         """
         session = self._session("synthesis")
-        *reads, _, _ = (value.name for value in session.get_inputs())
         return synthesise(
             self.order,
-            {name: latents[name].astype(np.int32, copy=False) for name in reads},
+            {
+                name: latents[name].astype(np.int32, copy=False)
+                for name in self.synthesis_reads
+            },
             (height, width),
             lambda *args: self._call(session, args, quality),
             _halo(session),
             self.buckets,
         )
+
+    @property
+    def synthesis_reads(self) -> tuple[str, ...]:
+        """The latents that the synthesis needs."""
+        inputs = self._session("synthesis").get_inputs()
+        *names, _, _ = (value.name for value in inputs)
+        return tuple(names)
 
     @property
     def synthesis_halo(self) -> int:

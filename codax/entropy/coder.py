@@ -251,6 +251,13 @@ class CostMeter:
         self.bits.append(tables.bits(symbols, index))
 
 
+class Unwritten:
+    """Takes steps of symbols as a `SymbolEncoder` does, and forgets them."""
+
+    def put(self, symbols: np.ndarray, index: np.ndarray, tables: TableSet) -> None:
+        """Forgets one step; the arguments are those of `SymbolEncoder`."""
+
+
 class SymbolDecoder:
     """Reads steps of symbols from a stream."""
 

@@ -27,6 +27,7 @@ from codax.entropy.sources import (
     ScaleSymbols,
     StaticSymbols,
     SymbolSource,
+    cheaper,
 )
 from codax.entropy.tables import (
     BINARY_COUNT,
@@ -126,9 +127,15 @@ class ResidualSource(ResidualSymbols):
     def train(self, value, heads, quality, noise):
         """See `Source`."""
         mean, index = heads[0] / 16.0, heads[1]
-        kept = straight_through_round(value - mean) + mean
-        seen = kept if noise is None else value + noise
-        return self.density.bits(seen - mean, index), kept * 16
+        residual = value - mean
+        if noise is None:
+            # As an encoder chooses.
+            nearest = jnp.round(residual)
+            chosen = cheaper(nearest, residual, lambda s: self.density.bits(s, index))
+            residual += jax.lax.stop_gradient(chosen - residual)
+            return self.density.bits(residual, index), (residual + mean) * 16
+        kept = straight_through_round(residual) + mean
+        return self.density.bits(residual + noise, index), kept * 16
 
     def pack(self):
         """See `Source`."""

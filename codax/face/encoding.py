@@ -191,7 +191,8 @@ class _Files:
         return self._streams[quality]
 
     def _dependent(self, quality: int) -> bool:
-        return self._coder.dependent(quality, **asdict(self._effort))
+        does = self._effort
+        return self._coder.dependent(quality, refine=does.refine, search=does.search)
 
     def psnr(self, quality: int) -> float:
         """PSNR of the samples, in dB; of the luma where the picture is grey."""

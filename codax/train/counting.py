@@ -90,7 +90,7 @@ def fit_trellis(
         counter = _Counter(trellis.tables)
         for rgb in pictures:
             for quality in qualities:
-                coder.feed(rgb, quality, [counter])
+                coder.feed(rgb, quality, [counter], passes=1)
         halves = counter.halves(first)
     packed = Trellis.pack(halves, step=step, start=start, shift=shift, weight=weight)
     coder.trellis = Trellis.load(packed)
@@ -116,9 +116,11 @@ def fit_scales(
     target = _residuals(coder, pictures)
     tables = coder.tables(0)[target]
     counter = _Counter(tables)
+    trellis, coder.trellis = coder.trellis, None
     for rgb in pictures:
         for quality in qualities:
-            coder.feed(rgb, quality, [counter], trellis=False)
+            coder.feed(rgb, quality, [counter], passes=1)
+    coder.trellis = trellis
     first = [f[f.size // 2 - 1 : -1] / TABLE_TOTAL for f in tables.frequencies]
     return pack_tables(ResidualSymbols.tables, counter.halves(first))
 
