@@ -31,8 +31,8 @@ from codax.errors import needs_extra
 
 __all__ = ["closed", "refined"]
 
-_TRIED = 0.5
-"""Of what is told of a pass: its symbols."""
+_TRIED, _SHOWN = 0.3, 0.6
+"""Of what is told of a pass: where symbols and where the picture are done."""
 
 
 def closed(
@@ -60,8 +60,10 @@ def closed(
     for number in range(passes):
         with part(number / passes, (number + 1) / passes):
             kept = code(found, [Unwritten()], 0.0, _TRIED)
-            picture = runtime.synthesise(order.own(kept, *size), *size, quality)
-            seen = runtime.analyse(picture, quality)
+            with part(_TRIED, _SHOWN):
+                picture = runtime.synthesise(order.own(kept, *size), *size, quality)
+            with part(_SHOWN, 1.0):
+                seen = runtime.analyse(picture, quality)
         for name in names:
             steps = kept[name] / np.float32(order.sources[name].unit)
             found[name] = steps + latents[name] - seen[name]
