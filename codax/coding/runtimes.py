@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Sizes of the vocabularies of a cell's tokens; None of a codec without."""
 
     @property
+    def batch(self) -> int:
+        """Pictures at a time that are fast here."""
+
+    @property
     def synthesis_halo(self) -> int:
         """How far the synthesis looks, in cells of 1/16."""
 
