@@ -334,7 +334,8 @@ def _readable(
         else:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
             pictures.append((path, digest))
-    if not pictures:
+    # Of a part others have the rest.
+    if not pictures and count == 1:
         raise ImageError(
             f"{folder}: none of {len(result.unreadable)} pictures can be read"
         )
