@@ -6,6 +6,7 @@ from small_codecs import small_codec, synthetic
 
 from codax.coding.gathering import call_together, side_by_side
 from codax.errors import ConfigError, FormatError, ImageError, ModelError
+from codax.face.decoding import verify_file
 from codax.face.loading import load
 
 SIZES = ((40, 60), (70, 60), (40, 61), (64, 40), (40, 60))
@@ -39,6 +40,8 @@ def test_batches_decode_to_what_single_files_do(batched, photos):
     codec, files = batched
     together = codec.decode_many(files, batch=3)
     for data, photo, found in zip(files, photos, together, strict=True):
+        # What batches wrote ends where its symbols do, by single networks.
+        verify_file(data, lambda _: codec.coder)
         alone = np.asarray(codec.decode(data), int)
         assert np.abs(alone - np.asarray(found)).max() <= 1
         assert np.abs(alone - photo).mean() < 40
@@ -56,12 +59,10 @@ def test_an_error_for_each_that_fails(photos):
     assert "array is float64[2, 2]" in str(files[1])
     files[1] = files[0][:-9]
     other = load("fsq-tiny").encode(photos[0], fallback=False)
-    found = codec.decode_many([*files, other, b"no file"])
-    assert [type(item) for item in found[1:2] + found[3:]] == [
-        FormatError,
-        ModelError,
-        FormatError,
-    ]
+    found = codec.decode_many([*files, other, b"no file", "a.codax"])
+    kinds = [type(item) for item in found[1:2] + found[3:]]
+    assert kinds == [FormatError, ModelError, FormatError, FormatError]
+    assert str(found[-1]) == "got str; expected the bytes of a .codax file"
     assert np.array_equal(found[2], codec.decode(files[2]))
     for item in found[1:2] + found[3:]:
         assert "\n" not in str(item)
@@ -74,6 +75,8 @@ def test_what_is_wrong_with_the_call_is_no_picture_s(photos):
         codec.encode_many(photos, 101)
     with pytest.raises(ConfigError, match="batch is 8; ONNX Runtime takes one"):
         codec.encode_many(photos, batch=8)
+    with pytest.raises(ConfigError, match="max_pixels is 0"):
+        codec.decode_many([b"no file"], max_pixels=0)
     for wrong in (0, 1.5, True):
         with pytest.raises(ConfigError, match="expected a whole number from 1 up"):
             codec.decode_many([], batch=wrong)

@@ -75,7 +75,7 @@ def decode_many(
         For each file its picture, or what was wrong with it.
 
     Raises:
-        ConfigError: a batch that the runtime cannot do.
+        ConfigError: a limit that is none, or a batch that the runtime cannot do.
     """
     read = [
         _tried(partial(container.read, data, max_pixels=max_pixels)) for data in files
@@ -102,7 +102,7 @@ def _each(
 ) -> list[T | Exception]:
     """Does what can be done, in batches of one size class; results in turn."""
     size = _checked(coder, batch)
-    results: list[Any] = list(items)
+    results: list[Any] = [_of_picture(item) for item in items]
     own = coder
     if size > 1:
         own = copy.copy(coder)
@@ -125,10 +125,15 @@ def _each(
             jobs = [partial(_tried, partial(work, own, items[n])) for n in now]
             found = side_by_side(jobs) if size > 1 else [jobs[0]()]
             for place, result in zip(now, found, strict=True):
-                if isinstance(result, ConfigError):  # It is of the call.
-                    raise result
-                results[place] = result
+                results[place] = _of_picture(result)
     return results
+
+
+def _of_picture(result: T) -> T:
+    """A result, or an error that is one picture's; what is of the call is raised."""
+    if isinstance(result, ConfigError):
+        raise result
+    return result
 
 
 def _checked(coder: SampleCoder, batch: int | None) -> int:
