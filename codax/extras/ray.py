@@ -17,7 +17,14 @@ from codax.evaluation.metric_table import DEFAULT_METRICS
 from codax.evaluation.named import named_codecs
 from codax.evaluation.outside_metrics import find_metrics
 from codax.evaluation.summary import conditions
-from codax.evaluation.sweep import Sweep, find_pictures, merge_rows, read_rows, sweep
+from codax.evaluation.sweep import (
+    Sweep,
+    appending,
+    find_pictures,
+    merge_rows,
+    read_rows,
+    sweep,
+)
 
 __all__ = ["evaluate"]
 
@@ -74,11 +81,12 @@ def evaluate(
     remote = ray.remote(_measured).options(
         **{"num_cpus": 1, "scheduling_strategy": "SPREAD", **(options or {})}
     )
+    there = {json.dumps(row) for row in known}
     shared = ray.put(known)
     wanted = str(folder), list(codecs), qualities, list(metrics)
     left = [remote.remote(shared, (k, count), *wanted) for k in range(1, count + 1)]
     rows_path.parent.mkdir(parents=True, exist_ok=True)
-    with rows_path.open("a", encoding="utf-8") as out:
+    with appending(rows_path) as out:
         while left:
             (done,), left = ray.wait(left)
             part = ray.get(done)
@@ -87,20 +95,14 @@ def evaluate(
                     ray.cancel(other, force=True)
                 raise part
             # Kept at once, so that what is done is done.
-            _append(out, part.rows, known)
+            lines = map(json.dumps, part.rows)
+            out.writelines(line + "\n" for line in lines if line not in there)
+            out.flush()
             whole.measured += part.measured
             whole.failures += part.failures
             whole.unreadable |= part.unreadable
     whole.rows = merge_rows([rows_path], rows_path)
     return whole
-
-
-def _append(out: Any, rows: list[dict[str, Any]], known: list[dict[str, Any]]) -> None:
-    """Writes those rows that are not there."""
-    for row in rows:
-        if row not in known:
-            out.write(json.dumps(row) + "\n")
-    out.flush()
 
 
 def _measured(
