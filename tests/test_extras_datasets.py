@@ -1,6 +1,8 @@
 """Files in training loops, and columns of pictures, whoever hands them out."""
 
+import importlib
 import io
+import sys
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -145,3 +147,16 @@ def test_errors_that_may_pass_are_tried_again():
     assert rows["codax"] == [b"\x0c", b"\x0d", b"", b""]
     assert rows["codax_error"] == ["", "", "full", "no"]
     assert weak.tries == 4 + 2 + 2
+
+
+def test_what_is_not_installed_is_told(monkeypatch, tmp_path):
+    import codax.ray
+
+    for name in ("ray", "numcodecs", "numcodecs.abc"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("codax.numcodecs", "codax.extras.numcodecs"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UnsupportedError, match=r"`pip install 'codax\[ray\]'`"):
+        codax.ray.evaluate(tmp_path, ["jpeg"], tmp_path / "out")
+    with pytest.raises(UnsupportedError, match=r"`pip install 'codax\[zarr\]'`"):
+        importlib.import_module("codax.numcodecs")
