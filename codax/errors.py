@@ -17,6 +17,8 @@ __all__ = [
 
 EXTRAS = {
     "jax": ("jax", "jaxlib", "flax", "optax", "onnx"),
+    "ray": ("ray", "pandas", "pyarrow"),
+    "zarr": ("numcodecs", "zarr"),
 }
 """By the name of an extra of the package, what it brings."""
 

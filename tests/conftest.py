@@ -7,9 +7,13 @@ without the store each compiles its own, a third of the suite's time.
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 _made: list[str] = []
+
+# A suite of its own, with an environment of its own: `tools/test --ray`.
+collect_ignore = [] if find_spec("ray") else ["test_extras_ray.py"]
 
 
 def pytest_configure(config):

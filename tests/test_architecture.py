@@ -23,6 +23,7 @@ ORDER = [
     "face",
     "evaluation",
     "train",
+    "extras",
     "cli",
 ]
 
@@ -49,6 +50,7 @@ THIRD_PARTY = {
     },
     "train": {"numpy", "jax", "flax", "optax", "onnx", "PIL", "safetensors"},
     "cli": {"numpy", "jax", "PIL"},
+    "extras": {"numpy", "PIL", "numcodecs", "ray"},
     "public": {"numpy", "PIL"},
 }
 

@@ -19,14 +19,12 @@ from codax.cli.common import (
 )
 from codax.cli.metric_flag import add_metrics, chosen_metrics
 from codax.cli.reporting import Reporter
-from codax.coding.effort import DEFAULT_EFFORT, EFFORTS
-from codax.errors import ConfigError, ModelError
+from codax.errors import ConfigError
 
 if TYPE_CHECKING:
     from codax.evaluation.candidate import FileCodec
     from codax.evaluation.summary import CodecSummary
     from codax.evaluation.sweep import Sweep
-    from codax.face.codec import Codec
 
 __all__ = ["add_parser", "run"]
 
@@ -311,35 +309,14 @@ def _compared_with(args: argparse.Namespace, names: list[str]) -> tuple[str, lis
 
 
 def _load(names: list[str], device: str) -> list[FileCodec]:
-    """Makes the codecs; JAX is loaded if one of them is a model."""
-    from codax.evaluation.candidate import learned
-    from codax.evaluation.classical import CLASSICAL, classical
-    from codax.zoo.cards import find_card
+    """Makes the codecs; JAX is loaded if one of them is a model that needs it."""
+    from codax.cli.runtime import prepare
+    from codax.evaluation.named import named_codecs
 
-    codecs = []
-    loaded: dict[str, Codec] = {}
-    for name in names:
-        if name in CLASSICAL:
-            codecs.append(classical(name))
-            continue
-        model, mark, level = name.partition("@e")
-        if mark and level not in map(str, EFFORTS):
-            raise UsageError(f"codec {name}: expected NAME@eN with N of 1 to 9")
-        try:
-            find_card(model)  # An unknown name is told before JAX is loaded.
-        except ModelError as error:
-            raise UsageError(
-                f"{error}; other codecs: {', '.join(CLASSICAL)}"
-            ) from error
-        from codax.cli.runtime import prepare
-        from codax.face.loading import load
-
-        prepare(device)
-        # Once for MODEL and MODEL@eN: its networks are compiled but once, too.
-        if model not in loaded:
-            loaded[model] = load(model)
-        codecs.append(learned(loaded[model], effort=int(level or DEFAULT_EFFORT)))
-    return codecs
+    try:
+        return named_codecs(names, lambda: prepare(device))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
 
 
 def _say_problems(report: Reporter, result: Sweep) -> None:

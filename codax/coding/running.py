@@ -14,11 +14,15 @@ from flax import nnx
 from codax.coding.checks import check_order
 from codax.coding.evaluating import analyse, run_step, synthesise
 from codax.coding.forks import check_fork
+from codax.coding.gathering import call_together
 from codax.coding.order import Order, Run, State, Step
 from codax.coding.tiles import check_buckets
 from codax.entropy.oracle import evaluate
 
-__all__ = ["Networks", "latents_of", "pixels_of"]
+__all__ = ["Batched", "Networks", "latents_of", "pixels_of"]
+
+BATCH = 16
+"""Pictures that an accelerator takes at a time."""
 
 
 class Networks:
@@ -43,6 +47,7 @@ class Networks:
         """
         self._graph, self._state = graph, state
         self._jitted: dict[Any, Any] = {}
+        self._batched: dict[int, Batched] = {}
         prior = self.model.prior
         self.order = Order.of(prior)
         check_order(self.order)
@@ -73,9 +78,29 @@ class Networks:
                 state = jax.tree.unflatten(structure, leaves)
                 return function(nnx.merge(self._graph, state), *args)
 
-            self._jitted[name] = jax.jit(call)
+            self._jitted[name] = jax.jit(self._shaped(call))
         jitted = self._jitted[name]
         return lambda *args: jitted(leaves, *args)
+
+    def _shaped(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of `(leaves, *arrays)` as it is compiled: for one picture."""
+        return call
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time that are fast here: one, but on an accelerator."""
+        return 1 if jax.default_backend() == "cpu" else BATCH
+
+    def batched(self, size: int) -> Batched:
+        """The same networks, for jobs that run side by side.
+
+        Args:
+            size: of each batch; what is missing is filled up, so that what a picture
+                gives depends on no other. At least as many as there are jobs.
+        """
+        if size not in self._batched:
+            self._batched[size] = Batched(self._graph, self._state, self.buckets, size)
+        return self._batched[size]
 
     @property
     def vocabulary(self) -> tuple[int, ...] | None:
@@ -188,6 +213,38 @@ class Networks:
             self.model.synthesis_halo,
             self.buckets,
         )
+
+
+class Batched(Networks):
+    """Networks whose calls by jobs side by side are one call, see `gathering`."""
+
+    def __init__(self, graph: Any, state: Any, buckets: tuple[int, ...], size: int):
+        """Takes the parts of `Networks`, and how many pictures are a batch."""
+        super().__init__(graph, state, buckets)
+        self._size = size
+
+    def compiled(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As of `Networks`; results are arrays of NumPy."""
+        jitted = super().compiled(name, function)
+
+        def together(calls: list[tuple[np.ndarray, ...]]) -> list[Any]:
+            filled = calls + calls[:1] * (self._size - len(calls))
+            stacked = [np.stack(parts) for parts in zip(*filled, strict=True)]
+            found = jax.device_get(jitted(*stacked))
+            return [
+                jax.tree.map(lambda value, place=place: value[place], found)
+                for place in range(len(calls))
+            ]
+
+        def call(*args: np.ndarray) -> Any:
+            key = name, *((a.shape, a.dtype) for a in args)
+            return call_together(key, together, args)
+
+        return call
+
+    def _shaped(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """For a batch, each entry a picture's."""
+        return lambda leaves, *args: jax.vmap(lambda *own: call(leaves, *own))(*args)
 
 
 def latents_of(

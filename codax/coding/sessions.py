@@ -188,6 +188,11 @@ class Sessions:
         return tuple(names)
 
     @property
+    def batch(self) -> int:
+        """Pictures at a time that are fast here: one, since graphs take one."""
+        return 1
+
+    @property
     def synthesis_halo(self) -> int:
         """How far the synthesis looks, in cells of 1/16."""
         return _halo(self._session("synthesis"))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from codax.files.opening import open_image
 
 __all__ = [
     "Sweep",
+    "appending",
     "find_pictures",
     "measure",
     "merge_rows",
@@ -148,7 +149,7 @@ def sweep(
     stored = {_key(row): row for row in read_rows(rows_path)}
     warm: set[tuple[str, tuple[int, int]]] = set()
     rows_path.parent.mkdir(parents=True, exist_ok=True)
-    with _appending(rows_path) as out:
+    with appending(rows_path) as out:
         for done, (codec, path, sha256, quality) in enumerate(plan):
             name = path.relative_to(folder).as_posix()
             row: Row = {
@@ -308,8 +309,8 @@ def _key(row: Row) -> str:
     return json.dumps([row.get(name) for name in fields], sort_keys=True)
 
 
-def _appending(path: Path) -> Any:
-    """The file opened for appending, at the start of a line."""
+def appending(path: Path) -> IO[str]:
+    """A file of rows opened for appending, at the start of a line."""
     unfinished = path.exists() and not path.read_bytes().endswith(b"\n")
     out = path.open("a", encoding="utf-8")
     if unfinished and path.stat().st_size:
@@ -334,7 +335,8 @@ def _readable(
         else:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
             pictures.append((path, digest))
-    if not pictures:
+    # Of a part others have the rest.
+    if not pictures and count == 1:
         raise ImageError(
             f"{folder}: none of {len(result.unreadable)} pictures can be read"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.face.file_tokens import file_tokens, vocabulary
+from codax.face.many import decode_many, encode_many
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
 from codax.zoo import cards
@@ -180,11 +182,7 @@ class Codec:
             UnsupportedError: a kind of picture or a target out of reach.
             ConfigError: a value out of range.
         """
-        if self.card.get("decodes_only"):
-            raise UnsupportedError(
-                f"{self.name} is kept for decoding only; `codax models` lists those "
-                "that encode"
-            )
+        self._check_encodes()
         with listening(progress):
             return encode_image(
                 self.coder,
@@ -228,6 +226,65 @@ class Codec:
         with listening(progress):
             return decode_with(
                 self.coder, data, max_pixels=max_pixels, oracle=oracle, region=region
+            )
+
+    def encode_many(
+        self,
+        images: Iterable[Any],
+        quality: float | None = None,
+        *,
+        batch: int | None = None,
+        **options: Any,
+    ) -> list[bytes | Exception]:
+        """Encodes pictures; one that fails does not cost the others.
+
+        On an accelerator pictures of one size class run together. On one device, at
+        one `batch`, bytes depend on no other picture and not on the place.
+
+        Args:
+            images: as of `encode`; all are held in memory.
+            quality: 0..100 in half steps, default 75.
+            batch: pictures at a time on JAX; None for 16 on an accelerator, else one.
+            **options: the others of `encode`, but for `progress`.
+
+        Returns:
+            For each picture its `.codax` file, or the error.
+
+        Raises:
+            ConfigError: a value out of range.
+            UnsupportedError: weights that are kept for decoding only.
+        """
+        self._check_encodes()
+        return encode_many(self.coder, images, batch, quality=quality, **options)
+
+    def decode_many(
+        self,
+        files: Iterable[bytes],
+        *,
+        batch: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> list[Image.Image | Exception]:
+        """Decodes files made with these weights; one that fails costs no other.
+
+        Args:
+            files: `.codax` files.
+            batch: as of `encode_many`.
+            max_pixels: refuse larger pictures before anything is allocated.
+
+        Returns:
+            For each file its picture, or the error.
+
+        Raises:
+            ConfigError: a value out of range.
+        """
+        return decode_many(self.coder, files, batch, max_pixels=max_pixels)
+
+    def _check_encodes(self) -> None:
+        """Refuses weights of which only what decoding needs was kept."""
+        if self.card.get("decodes_only"):
+            raise UnsupportedError(
+                f"{self.name} is kept for decoding only; `codax models` lists those "
+                "that encode"
             )
 
     # The pieces, for use under jit, vmap and grad.

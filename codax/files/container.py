@@ -189,6 +189,10 @@ def read(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
     """
     if not isinstance(max_pixels, int) or max_pixels < 1:
         raise ConfigError(f"max_pixels is {max_pixels!r}; expected a whole number")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise FormatError(
+            f"got {type(data).__name__}; expected the bytes of a .codax file"
+        )
     if data[:4] != SIGNATURE:
         if not data:
             raise FormatError("the file is empty; expected a codax file")

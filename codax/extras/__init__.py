@@ -1,0 +1,1 @@
+"""What joins other programs: clusters, arrays in chunks, loaders of training data."""
