@@ -222,11 +222,11 @@ def test_streaming_is_a_function_of_seed_and_index(folder):
     first = StreamingSet(paths, 32, seed=5)
     samples = [first.sample(i) for i in range(12)]
     assert all(sample.shape == (32, 32, 3) for sample in samples)
-    for threads, start in ((1, 0), (3, 4)):
-        again = StreamingSet(paths, 32, seed=5).batches(4, start, threads)
+    for threads, first in ((1, 0), (3, 1)):
+        again = StreamingSet(paths, 32, seed=5).batches(4, first, threads=threads)
         batches = np.concatenate(list(itertools.islice(again, 2)))
         again.close()
-        assert np.array_equal(batches, samples[start : start + 8])
+        assert np.array_equal(batches, samples[4 * first : 4 * first + 8])
     other = StreamingSet(paths, 32, seed=6)
     assert not np.array_equal(samples, [other.sample(i) for i in range(12)])
 

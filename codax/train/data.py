@@ -403,27 +403,38 @@ class StreamingSet:
         return window.swapaxes(0, 1) if flips[2] else window
 
     def batches(
-        self, batch: int, start: int = 0, threads: int = 2, ahead: int = 2
+        self,
+        count: int,
+        step: int = 0,
+        share: range | None = None,
+        threads: int = 2,
+        ahead: int = 2,
     ) -> Iterator[np.ndarray]:
         """Yields batches without end, decoded ahead of time on worker threads.
 
         Args:
-            batch: Samples in a batch.
-            start: First sample's index; after k batches, go on at start + k * batch.
+            count: Samples in a batch, whose numbers are step * count and so on.
+            step: First batch's number.
+            share: Which of a batch's samples are wanted, all if None; from `count` on
+                they are blank.
             threads: Worker threads.
             ahead: Batches decoded in advance.
 
         Yields:
-            uint8[batch size size 3].
+            uint8[share size size 3].
         """
+        share = range(count) if share is None else share
+        blank = np.zeros((self._size, self._size, 3), np.uint8)
         pool = ThreadPoolExecutor(threads)
-        waiting: deque[Future[np.ndarray]] = deque()
-        index = start
+        waiting: deque[list[Future[np.ndarray]]] = deque()
         try:
             while True:
-                while len(waiting) < batch * (1 + ahead):
-                    waiting.append(pool.submit(self.sample, index))
-                    index += 1
-                yield np.stack([waiting.popleft().result() for _ in range(batch)])
+                while len(waiting) < 1 + ahead:
+                    first = step * count
+                    numbers = [first + place for place in share if place < count]
+                    waiting.append([pool.submit(self.sample, n) for n in numbers])
+                    step += 1
+                found = [one.result() for one in waiting.popleft()]
+                yield np.stack(found + [blank] * (len(share) - len(found)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
