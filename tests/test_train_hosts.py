@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from codax.train import loop, runner
 from codax.train.folder import alone_in
 from codax.train.hosts import Hosts
 from codax.train.loop import train
+from codax.train.meeting import roll_call
 from codax.train.state import load_state
 from codax.train.trainer import Trainer
 
@@ -134,6 +136,43 @@ def test_what_streamed_crops_a_host_loads():
             assert trainer.share(count) == shares[rank]
     trainer.hosts, trainer.mesh = Hosts(), None
     assert trainer.share(5) == range(5)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([(1, 3), (2, 3)], ""),
+        ([(1, 3), (1, 3)], "rank: two hosts say that they are 1"),
+        ([(1, 3), (2, 4)], "ranks: rank 2 counts 4 hosts, rank 0 3"),
+        ([(1, 3)], "of 3 hosts these did not come: [2]"),
+    ],
+)
+def test_ranks_have_to_add_up(others, said):
+    """All hosts hear what is wrong, in one line."""
+    where = f"localhost:{free_port()}"
+
+    def host(rank, ranks):
+        try:
+            roll_call(where, rank, ranks, 3.0)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(host, 0, 3)
+        rest = [pool.submit(host, *other) for other in others]
+        found = [future.result() for future in (first, *rest)]
+    assert all(said in line for line in found) if said else found == [""] * 3
+    assert all(line.count("\n") == 0 and len(line) < 160 for line in found)
+
+
+def test_nobody_meets_and_a_port_in_use():
+    port = free_port()
+    with pytest.raises(ConfigError, match=f"nobody meets at localhost:{port}"):
+        roll_call(f"localhost:{port}", 1, 2, 0.1)
+    with socket.create_server(("", port)):
+        with pytest.raises(ConfigError, match=f"port {port}: .*one that is free"):
+            roll_call(f"localhost:{port}", 0, 2, 0.1)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

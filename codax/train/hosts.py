@@ -19,6 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from codax.errors import CodaxError, ConfigError
+from codax.train.meeting import roll_call
 from codax.train.record import package_versions
 
 __all__ = ["HostLost", "Hosts", "check_alone", "code_hash", "join"]
@@ -194,6 +195,8 @@ def join(
         raise ConfigError(f"rank: got {rank} of {ranks}, expected 0 to {ranks - 1}")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
         raise ConfigError(f"coordinator: got {coordinator!r}, expected HOST:PORT")
+    if coordinator is not None and rank is not None and ranks is not None:
+        roll_call(coordinator, rank, ranks, MEETING_SECONDS)
     try:
         jax.distributed.initialize(
             coordinator,
