@@ -17,6 +17,7 @@ __all__ = [
 
 EXTRAS = {
     "jax": ("jax", "jaxlib", "flax", "optax", "onnx"),
+    "data": ("grain", "array_record"),
 }
 """By the name of an extra of the package, what it brings."""
 

@@ -47,7 +47,17 @@ THIRD_PARTY = {
         "scipy",
         "ssimulacra2",
     },
-    "train": {"numpy", "jax", "flax", "optax", "onnx", "PIL", "safetensors"},
+    "train": {
+        "numpy",
+        "jax",
+        "flax",
+        "optax",
+        "onnx",
+        "PIL",
+        "safetensors",
+        "grain",
+        "absl",
+    },
     "cli": {"numpy", "jax", "PIL"},
     "public": {"numpy", "PIL"},
 }

@@ -22,7 +22,7 @@ from codax.entropy.exact import ExactDense, check_module
 from codax.errors import CodaxError, ConfigError, ModelError
 from codax.train import feed, loop
 from codax.train.config import TrainConfig
-from codax.train.data import ResidentSet, StreamingSet
+from codax.train.data import ResidentSet
 from codax.train.drawn import drawn_set
 from codax.train.loop import Stopped, train
 from codax.train.optimizer import make_optimizer
@@ -30,6 +30,7 @@ from codax.train.runner import MOST_BAD_STEPS
 from codax.train.schedule import Box, Clock
 from codax.train.start import start_networks
 from codax.train.state import load_state
+from codax.train.streaming import Samples
 from codax.train.trainer import Trainer
 
 
@@ -62,6 +63,7 @@ def config_of(codec="factorized", **fields) -> TrainConfig:
             "warmup": 3,
             "refresh": 4,
             "rescale": 0.0,
+            "workers": 0,
         }
         | fields
     )
@@ -262,7 +264,7 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
         Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
     config = config_of(optimizer="adam", stream=True, steps_per_call=2, seed=5)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
-    samples = StreamingSet(paths, 64, 5, 0.0)
+    samples = Samples(paths, 64, 5, 0.0)
     for step, count, rates, *_, crops, _ in calls:
         assert count == 1
         for i in range(len(rates)):
@@ -312,7 +314,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
     fields = {"optimizer": "adam", "stream": True, "seed": 5}
     config = config_of(**fields, drawn=0.25, batch=4, branch_batch=8)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
-    samples = StreamingSet(paths, 64, 5, 0.0)
+    samples = Samples(paths, 64, 5, 0.0)
     assert {call[3] for call in calls} == {4, 8}
     for step, count, _, batch, *_, crops, drawn in calls:
         assert count == 1

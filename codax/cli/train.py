@@ -275,9 +275,9 @@ def _start(
 ) -> tuple[TrainConfig, dict[str, np.ndarray]]:
     """The configuration, and arrays to start from, where there are any."""
     from codax.train.config import find_config, load_config, read_run
-    from codax.train.data import find_pictures
     from codax.train.finetune import MINUTES, read_start, recipe
     from codax.train.initial import load_initial, with_frozen
+    from codax.train.pictures import find_pictures
 
     if args.finetune:
         config, initial = read_start(args.finetune)

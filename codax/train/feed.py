@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from codax.errors import ConfigError
-from codax.train.data import ResidentSet, StreamingSet
+from codax.train.data import ResidentSet
 from codax.train.drawn import drawn_set
+from codax.train.pictures import Picture
 from codax.train.trainer import Trainer
 
 __all__ = ["Crops", "Feed"]
@@ -32,7 +31,7 @@ class Feed:
         self,
         trainer: Trainer,
         resident: ResidentSet,
-        stream: Sequence[Path],
+        stream: Sequence[Picture],
         crops: Crops | None,
         say: Callable[[str], None],
     ):
@@ -47,13 +46,19 @@ class Feed:
 
         Raises:
             ConfigError: there is nothing to stream.
+            UnsupportedError: streaming without the extra `codax[data]`.
         """
         self._trainer, self._say = trainer, say
         self._paths, self._own = list(stream), crops
-        self._skipped, self._lock = set(resident.skipped), threading.Lock()
+        self._skipped = set(resident.skipped)
         streaming = trainer.config.stream or crops is not None
         if streaming and crops is None and not self._paths:
             raise ConfigError("stream: 0 pictures to stream; name a folder")
+        if streaming and crops is None:
+            # Late: it brings grain, which nothing else needs.
+            from codax.train.streaming import Samples, batches
+
+            self._samples, self._batches = Samples, batches
         self._resident = () if streaming else trainer.place(resident.arrays())
         self.drawn: tuple = ()
         if trainer.config.drawn:
@@ -81,10 +86,15 @@ class Feed:
                 whole = np.concatenate([_checked(own, count, size), blank])
                 yield whole[share.start : share.stop]
             raise ConfigError("crops: they ended before the run did")
-        crops = StreamingSet(
-            self._paths, size, config.seed, config.rescale, skip=self._skip
+        yield from self._batches(
+            self._samples(self._paths, size, config.seed, config.rescale),
+            size,
+            count,
+            step=step,
+            share=share,
+            workers=config.workers,
+            skip=self._skip,
         )
-        yield from crops.batches(count, step, share)
 
     def call(self, crops: Iterator[np.ndarray], steps: int) -> Any:
         """The data of so many steps, from what `crops` gave."""
@@ -100,10 +110,8 @@ class Feed:
 
     def _skip(self, message: str) -> None:
         """Names a picture that cannot be read, once in a run."""
-        with self._lock:
-            known = message in self._skipped
+        if message not in self._skipped:
             self._skipped.add(message)
-        if not known:
             self._say(f"skipped: {message}")
 
 

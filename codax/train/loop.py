@@ -44,6 +44,7 @@ from codax.train.hosts import Hosts, check_alone, code_hash
 from codax.train.initial import join_initial
 from codax.train.loss import Distortion
 from codax.train.optimizer import updates_counted
+from codax.train.pictures import Picture
 from codax.train.record import write_before, write_environment
 from codax.train.runner import Runner, Watch
 from codax.train.schedule import Box
@@ -79,7 +80,7 @@ def train(
     replace: bool = False,
     begin: Callable[[], None] | None = None,
     initial: Mapping[str, np.ndarray] | None = None,
-    stream: Sequence[Path] = (),
+    stream: Sequence[Picture] = (),
     watch: Watch | Sequence[Watch] | None = None,
     say: Callable[[str], None] | None = None,
     distortion: Distortion | None = None,

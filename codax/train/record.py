@@ -23,6 +23,7 @@ import numpy as np
 
 from codax.errors import ConfigError
 from codax.evaluation.summary import conditions
+from codax.train.pictures import Picture, digest
 
 __all__ = [
     "CHAIN",
@@ -118,7 +119,7 @@ def package_versions() -> dict[str, str]:
 
 
 def data_of(
-    folders: Sequence[str], training: Sequence[Path], held_out: Sequence[Path]
+    folders: Sequence[str], training: Sequence[Picture], held_out: Sequence[Picture]
 ) -> dict[str, Any]:
     """What is recorded of the pictures of a run.
 
@@ -184,13 +185,13 @@ def write_command(run: Path, command: str, *, first: bool) -> None:
             file.write(command + "\n")
 
 
-def digest_of(paths: Iterable[Path]) -> dict[str, Any]:
-    """How many files, and a digest of what is in them, whatever their names and order.
+def digest_of(paths: Iterable[Picture]) -> dict[str, Any]:
+    """How many pictures, and a digest of all, whatever their names and order.
 
     Returns:
-        `pictures` and `sha256`, the hash of the sorted hashes of the files.
+        `pictures` and `sha256`, the hash of the sorted `digest`s.
     """
-    found = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    found = sorted(digest(path).hex() for path in paths)
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
     return {"pictures": len(found), "sha256": whole}
 

@@ -25,6 +25,7 @@ from codax.train.folders import run_pictures
 from codax.train.hosts import Hosts
 from codax.train.initial import Arrays
 from codax.train.loss import Distortion
+from codax.train.pictures import Picture
 from codax.train.record import (
     START,
     check_data,
@@ -92,7 +93,7 @@ def train_folders(
         resume: go on with the run.
         replace: begin anew where there is a run.
         new_data: resume with other pictures than before.
-        cache: folder for decoded pictures.
+        cache: folder for decoded pictures and for lists of tars.
         command: that asks for this, for the card.
         say: takes progress lines; the default writes to stderr.
         note: takes a line for each thing that is passed over; as `say` if None.
@@ -118,7 +119,7 @@ def train_folders(
     with hosts.together():
         if resume and not folders:
             folders = read_data(run).get("folders", ())
-        training, held_out = run_pictures(config, folders, note)
+        training, held_out = run_pictures(config, folders, note, cache)
         tiles = tiles_of(held_out, note) if tunes else None
         data = data_of(folders, training, held_out)
         if resume and not new_data:
@@ -164,12 +165,12 @@ def train_folders(
 
 
 def _resident(
-    config: TrainConfig, training: Sequence[Path], cache: Path | None
+    config: TrainConfig, training: Sequence[Picture], cache: Path | None
 ) -> ResidentSet:
     """Decodes the pictures, or takes them from the user's cache."""
     if config.stream:
         stride = max(1, len(training) // _FITTED_TO)
         return ResidentSet.load(training[::stride][:_FITTED_TO])
-    names = b"\n".join(os.fsencode(path.resolve()) for path in training)
+    names = b"\n".join(os.fsencode(Path(str(path)).resolve()) for path in training)
     key = hashlib.sha256(names).hexdigest()[:16]
     return ResidentSet.load(training, cache=cache / f"{key}.npz" if cache else None)
