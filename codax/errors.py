@@ -19,6 +19,7 @@ EXTRAS = {
     "jax": ("jax", "jaxlib", "flax", "optax", "onnx"),
     "ray": ("ray", "pandas", "pyarrow"),
     "zarr": ("numcodecs", "zarr"),
+    "data": ("grain", "array_record"),
 }
 """By the name of an extra of the package, what it brings."""
 

@@ -13,6 +13,8 @@ from codax.cli import main
 from codax.errors import ConfigError
 from codax.train import loop
 from codax.train.config import read_run
+from codax.train.folder import clear
+from codax.train.hosts import Hosts
 from codax.train.loop import Stopped
 from codax.train.state import load_state
 
@@ -46,6 +48,8 @@ def trained(monkeypatch):
         if "refuse" in config.notes:
             raise ConfigError("refused")
         run.mkdir(exist_ok=True)
+        if options["replace"]:
+            clear(run)
         options["begin"]()
         (run / "config.json").write_text(config.to_json())
         options["say"]("trunk 1 loss 1")
@@ -300,3 +304,38 @@ def test_a_log_is_drawn(place, capsys):
     assert main(["plot", "run", "-o", "p.png"]) == 0
     assert main(["plot", "run", "-o", "p.png"]) == 1
     assert "exists; add -f" in capsys.readouterr().err
+
+
+def test_hosts_are_met_only_by_the_flag(place, trained, capsys, monkeypatch):
+    assert main([*TRAIN, "--steps", "3", "--rank", "0"]) == 2
+    assert "go only with --distributed" in capsys.readouterr().err
+    words = [*TRAIN, "--steps", "3", "--distributed"]
+    for more, said in (
+        (["--rank", "0"], "coordinator is missing"),
+        (["--coordinator", "a:1", "--rank", "0"], "ranks is missing"),
+        (["--coordinator", "a:1", "--rank", "2", "--ranks", "2"], "rank: got 2 of 2"),
+        (["--coordinator", "a", "--rank", "1", "--ranks", "2"], "expected HOST:PORT"),
+    ):
+        assert main([*words, *more]) == 1
+        assert said in capsys.readouterr().err
+    asked = []
+    monkeypatch.setattr(
+        "codax.train.hosts.join", lambda *given: asked.append(given) or Hosts()
+    )
+    three = ["--coordinator", "a:1", "--rank", "1", "--ranks", "2"]
+    assert main([*words, *three]) == 0
+    assert asked == [("a:1", 1, 2)]
+    assert trained[0]["hosts"] == Hosts()
+    written = (place / "run" / "commands.txt").read_text()
+    assert written.endswith("--steps 3 --distributed -o run\n")
+
+
+def test_hosts_that_nobody_names(place, trained, capsys, monkeypatch):
+    def nothing(*given, **options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr("jax.distributed.initialize", nothing)
+    assert main([*TRAIN, "--steps", "3", "--distributed"]) == 1
+    error = capsys.readouterr().err
+    assert "JAX does not find out which hosts there are" in error
+    assert not (place / "run").exists()

@@ -9,7 +9,7 @@ import pytest
 from small_codecs import small_config, synthetic
 
 from codax.entropy.tables import bank_tables
-from codax.train import loop
+from codax.train import start
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
 from codax.train.export import codec_of
@@ -21,9 +21,9 @@ from codax.train.trainer import Trainer
 
 @pytest.fixture
 def config(monkeypatch):
-    monkeypatch.setattr(loop, "ADAPT_CROPS", 6)
-    monkeypatch.setattr(loop, "END_CROPS", 6)
-    monkeypatch.setattr(loop, "ADAPT_SIDE", 64)
+    monkeypatch.setattr(start, "ADAPT_CROPS", 6)
+    monkeypatch.setattr(start, "END_CROPS", 6)
+    monkeypatch.setattr(start, "ADAPT_SIDE", 64)
     return TrainConfig(
         codec="rvq",
         preset="small",

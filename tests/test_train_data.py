@@ -1,6 +1,5 @@
-"""Training data: folders, the held-out pictures, and both ways of cutting crops."""
+"""Training data: folders, the held-out pictures, and crops of the resident set."""
 
-import itertools
 import subprocess
 import sys
 
@@ -10,17 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codax.errors import ConfigError, ImageError
+from codax.errors import ConfigError
 from codax.train.config import TrainConfig
-from codax.train.data import (
-    ResidentSet,
-    StreamingSet,
-    crop_batch,
-    find_pictures,
-    read_rgb,
-    split,
-)
+from codax.train.data import ResidentSet, crop_batch
 from codax.train.folders import run_pictures
+from codax.train.pictures import find_pictures, read_rgb, split
 
 
 def position_picture(height: int, width: int, blue: int) -> np.ndarray:
@@ -66,6 +59,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(folder, tmp_path):
     assert len(resident) == 3
     script = (
         "import sys; from pathlib import Path; from codax.train.data import *;"
+        "from codax.train.pictures import find_pictures;"
         "paths = find_pictures([sys.argv[1]]);"
         "print(len(ResidentSet.load(paths, cache=Path(sys.argv[1], 'x.npz'))))"
     )
@@ -215,50 +209,3 @@ def test_crop_batch_in_scan_equals_single_calls(folder, crops):
     scanned = jax.lax.scan(body, None, keys)[1]
     for key, batch in zip(keys, scanned, strict=True):
         assert np.array_equal(batch, crops(*arrays, key, 4, 16, 0.5))
-
-
-def test_streaming_is_a_function_of_seed_and_index(folder):
-    paths = find_pictures([folder])
-    first = StreamingSet(paths, 32, seed=5)
-    samples = [first.sample(i) for i in range(12)]
-    assert all(sample.shape == (32, 32, 3) for sample in samples)
-    for threads, start in ((1, 0), (3, 4)):
-        again = StreamingSet(paths, 32, seed=5).batches(4, start, threads)
-        batches = np.concatenate(list(itertools.islice(again, 2)))
-        again.close()
-        assert np.array_equal(batches, samples[start : start + 8])
-    other = StreamingSet(paths, 32, seed=6)
-    assert not np.array_equal(samples, [other.sample(i) for i in range(12)])
-
-
-def test_streaming_visits_every_picture_in_each_pass(folder):
-    stream = StreamingSet(find_pictures([folder]), 8, seed=0, rescale=0.0)
-    for turn in range(4):
-        seen = {int(stream.sample(3 * turn + i)[0, 0, 2]) for i in range(3)}
-        assert seen == {0, 50, 100}
-
-
-def test_streaming_augments(folder):
-    stream = StreamingSet(find_pictures([folder])[:1], 24, seed=0, rescale=0.5)
-    samples = [stream.sample(i).astype(int) for i in range(64)]
-    spans = [np.ptp(sample[..., 1]) for sample in samples]
-    assert 16 < spans.count(23) < 50
-    assert 38 < max(spans) <= 48
-    assert 16 < sum(np.ptp(s[0, :, 0]) > 0 for s in samples) < 48
-    # Both directions, down and across.
-    assert {np.sign(s[-1, -1, c] - s[0, 0, c]) for s in samples for c in (0, 1)} == {
-        -1,
-        1,
-    }
-
-
-def test_streaming_skips_damaged_pictures(folder):
-    (folder / "bad.png").write_bytes(b"no")
-    paths = find_pictures([folder])
-    stream = StreamingSet(paths, 128, seed=0)
-    assert all(stream.sample(i).shape == (128, 128, 3) for i in range(8))
-    assert [path.name for path in stream.skipped] == ["bad.png"]
-    with pytest.raises(ImageError, match="0 of 1 pictures can be read"):
-        StreamingSet([folder / "bad.png"], 8, seed=0).sample(0)
-    with pytest.raises(ConfigError, match="0 pictures"):
-        StreamingSet([], 8, seed=0)

@@ -20,15 +20,18 @@ from small_codecs import small_config, small_networks, synthetic
 from codax.coding.trees import flatten
 from codax.entropy.exact import ExactDense, check_module
 from codax.errors import CodaxError, ConfigError, ModelError
-from codax.train import loop
+from codax.train import feed, loop
 from codax.train.config import TrainConfig
-from codax.train.data import ResidentSet, StreamingSet
+from codax.train.data import ResidentSet
 from codax.train.drawn import drawn_set
-from codax.train.loop import MOST_BAD_STEPS, Stopped, train
+from codax.train.loop import Stopped, train
+from codax.train.optimizer import make_optimizer
+from codax.train.runner import MOST_BAD_STEPS
 from codax.train.schedule import Box, Clock
 from codax.train.start import start_networks
 from codax.train.state import load_state
-from codax.train.trainer import Trainer, make_optimizer
+from codax.train.streaming import Samples
+from codax.train.trainer import Trainer
 
 
 @functools.cache
@@ -60,6 +63,7 @@ def config_of(codec="factorized", **fields) -> TrainConfig:
             "warmup": 3,
             "refresh": 4,
             "rescale": 0.0,
+            "workers": 0,
         }
         | fields
     )
@@ -106,7 +110,7 @@ def stop_at(step: int, number: int = signal.SIGTERM):
 def test_stopped_and_resumed_equals_uninterrupted(
     tmp_path, resident, monkeypatch, drawn
 ):
-    monkeypatch.setattr(loop, "drawn_set", lambda seed: drawn_set(seed, 3, 96))
+    monkeypatch.setattr(feed, "drawn_set", lambda seed: drawn_set(seed, 3, 96))
     # Watching after every step gives the place to send the signals from.
     config = config_of(watch=1e-9, drawn=drawn)
     whole = train(config, tmp_path / "whole", resident, steps=10, say=str)
@@ -260,7 +264,7 @@ def test_streamed_crops_are_the_samples_of_the_step(tmp_path, resident, calls):
         Image.fromarray(synthetic(80, 90, seed)).save(paths[-1])
     config = config_of(optimizer="adam", stream=True, steps_per_call=2, seed=5)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
-    samples = StreamingSet(paths, 64, 5, 0.0)
+    samples = Samples(paths, 64, 5, 0.0)
     for step, count, rates, *_, crops, _ in calls:
         assert count == 1
         for i in range(len(rates)):
@@ -302,7 +306,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
 ):
     from PIL import Image
 
-    monkeypatch.setattr(loop, "drawn_set", lambda seed: drawn_set(seed, 2, 64))
+    monkeypatch.setattr(feed, "drawn_set", lambda seed: drawn_set(seed, 2, 64))
     paths = []
     for seed in range(3):
         paths.append(tmp_path / f"{seed}.png")
@@ -310,7 +314,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
     fields = {"optimizer": "adam", "stream": True, "seed": 5}
     config = config_of(**fields, drawn=0.25, batch=4, branch_batch=8)
     train(config, tmp_path / "run", resident, steps=5, stream=paths, say=str)
-    samples = StreamingSet(paths, 64, 5, 0.0)
+    samples = Samples(paths, 64, 5, 0.0)
     assert {call[3] for call in calls} == {4, 8}
     for step, count, _, batch, *_, crops, drawn in calls:
         assert count == 1
@@ -325,7 +329,7 @@ def test_drawn_crops_take_their_share_of_streamed_batches(
 
 
 def test_runs_without_drawn_pictures_draw_none(tmp_path, resident, calls, monkeypatch):
-    monkeypatch.setattr(loop, "drawn_set", lambda seed: pytest.fail("drawn"))
+    monkeypatch.setattr(feed, "drawn_set", lambda seed: pytest.fail("drawn"))
     train(config_of(optimizer="adam"), tmp_path, resident, steps=5, say=str)
     assert {call[7] for call in calls} == {()}
 

@@ -96,7 +96,7 @@ def main() -> int:
 
 def pack(args: argparse.Namespace) -> None:
     """Pictures in one tar, by hash up to what is left, and constriction's wheel."""
-    from codax.train.data import find_pictures
+    from codax.train.pictures import find_pictures
 
     base = os.environ.get("CODAX_DATA", "")
     folders = args.data or [Path(base) / name for name in ("train", "train_extra")]

@@ -244,9 +244,10 @@ def train_lease(args: argparse.Namespace) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Bare gradients and whole steps on fixed crops, then from memory and streamed."""
     from codax.train.config import find_config, load_config, with_overrides
-    from codax.train.data import ResidentSet, StreamingSet
+    from codax.train.data import ResidentSet
     from codax.train.folders import run_pictures
     from codax.train.start import start_networks
+    from codax.train.streaming import Samples, batches
     from codax.train.trainer import Trainer
 
     config = with_overrides(load_config(find_config(args.config)), args.set)
@@ -257,7 +258,7 @@ def measure(args: argparse.Namespace) -> None:
     pixels = k * batch * size * size / 1e6
     # A copy: a call gives its state away.
     fresh = jax.tree.map(np.asarray, trainer.initial_state())
-    x = np.stack([StreamingSet(paths, size, 0).sample(i) for i in range(batch)])
+    x = np.stack([Samples(paths, size, 0).sample(i) for i in range(batch)])
     quality = jnp.asarray(np.linspace(0, 200, batch).astype(np.int32))
 
     @jax.jit
@@ -293,7 +294,8 @@ def measure(args: argparse.Namespace) -> None:
     print(jax.devices()[0].device_kind, f"x{len(jax.devices())}", f"{k} steps a call")
     bare_time = timed("bare", bare_call)
     data = trainer.place(resident.arrays())
-    crops = StreamingSet(paths, size, 0, config.rescale).batches(batch)
+    samples = Samples(paths, size, 0, config.rescale)
+    crops = batches(samples, size, batch, workers=config.workers)
 
     def stream_call(i):
         step((np.stack([next(crops) for _ in range(k)]),))

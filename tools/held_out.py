@@ -33,12 +33,12 @@ from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig, read_run
-from codax.train.data import find_pictures
 from codax.train.drawn.held_out import held_out_drawn
 from codax.train.export import networks_of
 from codax.train.finetune import read_start
 from codax.train.folders import centre_crops, run_pictures
 from codax.train.initial import Arrays
+from codax.train.pictures import find_pictures
 from codax.train.state import load_state
 from codax.zoo.cards import find_card
 

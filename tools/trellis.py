@@ -20,9 +20,9 @@ from codax.cli.runtime import prepare_jax
 from codax.errors import CodaxError
 from codax.face.codec import Codec
 from codax.train.counting import SHIFT, START, STEP, WEIGHT, fit_scales, fit_trellis
-from codax.train.data import find_pictures, split
 from codax.train.export import check_estimate
 from codax.train.folders import centre_crops
+from codax.train.pictures import find_pictures, split
 from codax.train.shipping import LOG
 from codax.zoo.cards import find_card
 from codax.zoo.weights import (

@@ -53,7 +53,7 @@ def prepare_jax(device: str = "auto") -> None:
     """Loads JAX with its compilation cache on disk and the wanted device.
 
     Args:
-        device: `auto`, `cpu` or `gpu`.
+        device: `auto`, `cpu`, `gpu` or `tpu`.
 
     Raises:
         ConfigError: no such device here.
@@ -69,11 +69,14 @@ def prepare_jax(device: str = "auto") -> None:
         _tolerate_cache()
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
-    elif device == "gpu":
+    elif device != "auto":
         try:
-            jax.config.update("jax_default_device", jax.devices("gpu")[0])
+            own = jax.local_devices(backend=device)[0]
         except RuntimeError as error:
-            raise ConfigError("--device gpu: JAX finds no GPU here") from error
+            raise ConfigError(
+                f"--device {device}: JAX finds no {device.upper()} here"
+            ) from error
+        jax.config.update("jax_default_device", own)
 
 
 def _tolerate_cache() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +18,14 @@ from codax.cli.common import (
     load_codec_file,
     positive_count,
 )
-from codax.cli.reporting import Reporter
+from codax.cli.reporting import Reporter, describe, say
+from codax.errors import CodaxError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from codax.train.config import TrainConfig
+    from codax.train.hosts import Hosts
 
 __all__ = ["add_parser", "run"]
 
@@ -95,9 +101,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     rare = parser.add_argument_group("advanced")
     rare.add_argument("--seed", type=int, metavar="N", help="of everything random")
     rare.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default auto"
+        "--device",
+        choices=("auto", "cpu", "gpu", "tpu"),
+        default="auto",
+        help="default auto",
     )
     add_codec_flag(rare)
+    several = parser.add_argument_group("several hosts, each with the same words")
+    several.add_argument(
+        "--distributed",
+        action="store_true",
+        help="train one run over all of them, as Slurm, Open MPI or a TPU pod names "
+        "them, or as these three say",
+    )
+    several.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="the host of rank 0, and a free port of it",
+    )
+    several.add_argument(
+        "--rank", type=int, metavar="I", help="of this host, 0 to N - 1"
+    )
+    several.add_argument("--ranks", type=int, metavar="N", help="how many hosts")
     add_common(parser)
 
 
@@ -115,19 +140,29 @@ def _minutes(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Trains; returns the exit status."""
     report = Reporter(args)
-    folder = Path(args.output)
-    _check(args, folder)
-    from codax.cli.runtime import cache_folder, prepare_jax
+    _check(args)
+    if not args.distributed:
+        _check_run(args, Path(args.output))
+    hosts = _meet(args, report)
+    with _not_waited_for(hosts):
+        return _train(args, report, hosts)
 
-    prepare_jax(args.device)
+
+def _train(args: argparse.Namespace, report: Reporter, hosts: Hosts) -> int:
+    """Trains on these hosts; returns the exit status."""
+    folder = Path(args.output)
+    from codax.cli.runtime import cache_folder
     from codax.train.loop import Stopped
     from codax.train.session import train_folders
 
-    load_codec_file(args)
-    config, initial = _start(args, folder, report)
+    with hosts.together():
+        if args.distributed and hosts.writes:
+            _check_run(args, folder)
+        load_codec_file(args)
+        config, initial = _start(args, folder, report if hosts.writes else None)
     kept = cache_folder()
 
-    def say(line: str) -> None:
+    def progress(line: str) -> None:
         report.result(line, {"progress": line})
 
     try:
@@ -144,24 +179,70 @@ def run(args: argparse.Namespace) -> int:
             new_data=args.new_data,
             cache=kept / "pictures" if kept else None,
             command=_command(args),
-            say=say,
+            say=progress,
             note=report.note,
             waiting=report.waiting,
+            hosts=hosts,
         )
     except Stopped as stopped:
         report.note(
             f"stopped, state saved; go on with `codax train --resume -o {folder} ...`"
         )
         return 128 + stopped.signal
+    if not hosts.writes:
+        return 0
     report.result(f"{result.weights} written", {"weights": str(result.weights)})
     if result.outcome:
         report.result(str(result.outcome), {"saved": result.outcome.saved})
     return 0
 
 
-def _check(args: argparse.Namespace, folder: Path) -> None:
-    """Refuses what can be refused before anything is loaded."""
-    begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+@contextlib.contextmanager
+def _not_waited_for(hosts: Hosts) -> Iterator[None]:
+    """Ends the process at once where not all hosts end.
+
+    JAX would wait at its end for hosts that are gone, or that wait for this one, and
+    after a minute abort. What all refuse, or stop at, ends as ever.
+    """
+    from codax.train.hosts import HostLost
+
+    try:
+        yield
+    except Exception as error:
+        agreed = isinstance(error, CodaxError) and not isinstance(error, HostLost)
+        if hosts.count == 1 or agreed:
+            raise
+        say(f"codax: {describe(error)}")
+        sys.stdout.flush()
+        os._exit(1)
+
+
+def _meet(args: argparse.Namespace, report: Reporter) -> Hosts:
+    """Loads JAX, and meets the other hosts where there are any."""
+    from codax.cli.runtime import prepare_jax
+
+    if not args.distributed:
+        prepare_jax(args.device)
+        from codax.train.hosts import Hosts
+
+        return Hosts()
+    # Devices can be asked for only when all have met.
+    prepare_jax("cpu" if args.device == "cpu" else "auto")
+    from codax.train.hosts import join
+
+    if args.coordinator:
+        report.note(f"host {args.rank} of {args.ranks} meets at {args.coordinator}")
+    hosts = join(args.coordinator, args.rank, args.ranks)
+    with hosts.together():
+        prepare_jax(args.device)
+    return hosts
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses words that do not go together."""
+    three = (args.coordinator, args.rank, args.ranks)
+    if not args.distributed and three != (None, None, None):
+        raise UsageError("--coordinator, --rank and --ranks go only with --distributed")
     if args.new_data and not args.resume:
         raise UsageError("--new-data goes only with --resume")
     if args.frozen and not args.init:
@@ -176,23 +257,27 @@ def _check(args: argparse.Namespace, folder: Path) -> None:
     if args.resume:
         if args.init or args.force:
             raise UsageError("--resume goes with neither --init nor --force")
-        if not begun:
-            raise UsageError(f"{folder}: no state to resume; start without --resume")
-    else:
-        if not args.config and not args.finetune:
-            raise UsageError("CONFIG is missing: a file, or a name that ships")
-        if begun and not args.force:
-            raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
+    elif not args.config and not args.finetune:
+        raise UsageError("CONFIG is missing: a file, or a name that ships")
+
+
+def _check_run(args: argparse.Namespace, folder: Path) -> None:
+    """Refuses to resume what is not there, or to replace what is."""
+    begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+    if args.resume and not begun:
+        raise UsageError(f"{folder}: no state to resume; start without --resume")
+    if begun and not args.resume and not args.force:
+        raise UsageError(f"{folder} holds a run; add --resume, or -f to replace it")
 
 
 def _start(
-    args: argparse.Namespace, folder: Path, report: Reporter
+    args: argparse.Namespace, folder: Path, report: Reporter | None
 ) -> tuple[TrainConfig, dict[str, np.ndarray]]:
     """The configuration, and arrays to start from, where there are any."""
     from codax.train.config import find_config, load_config, read_run
-    from codax.train.data import find_pictures
     from codax.train.finetune import MINUTES, read_start, recipe
     from codax.train.initial import load_initial, with_frozen
+    from codax.train.pictures import find_pictures
 
     if args.finetune:
         config, initial = read_start(args.finetune)
@@ -212,9 +297,12 @@ def _start(
 
 
 def _changed(
-    args: argparse.Namespace, config: TrainConfig, folder: Path, report: Reporter
+    args: argparse.Namespace,
+    config: TrainConfig,
+    folder: Path,
+    report: Reporter | None,
 ) -> TrainConfig:
-    """The configuration with what the command line changes."""
+    """The configuration with what the command line changes; the first host says so."""
     import dataclasses
 
     from codax.train.config import read_run, with_overrides
@@ -222,7 +310,7 @@ def _changed(
     config = with_overrides(config, args.set)
     if args.seed is not None:
         config = dataclasses.replace(config, seed=args.seed)
-    if args.resume:
+    if args.resume and report:
         before = dataclasses.asdict(read_run(folder))
         now = dataclasses.asdict(config)
         changed = [name for name in now if now[name] != before[name]]
@@ -248,7 +336,7 @@ def _command(args: argparse.Namespace) -> str:
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if name == "minutes" else str(value)]
-    for flag in ("resume", "new_data"):
+    for flag in ("resume", "new_data", "distributed"):
         if getattr(args, flag):
             words.append(f"--{flag.replace('_', '-')}")
     return shlex.join([*words, "-o", args.output])

@@ -20,13 +20,12 @@ class Runtime(Protocol):
         """Sizes of the vocabularies of a cell's tokens; None of a codec without."""
 
     @property
-<<<<<<< HEAD
     def synthesis_reads(self) -> tuple[str, ...]:
         """The latents that the synthesis needs."""
-=======
+
+    @property
     def batch(self) -> int:
         """Pictures at a time that are fast here."""
->>>>>>> b10ef3b83fe1faca03e06ed60bd781216699ebae
 
     @property
     def synthesis_halo(self) -> int:

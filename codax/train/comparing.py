@@ -24,6 +24,7 @@ from codax.train.config import TrainConfig
 from codax.train.folders import centre_crops
 from codax.train.initial import Arrays
 from codax.train.loss import Distortion, distortion_of
+from codax.train.pictures import Picture
 from codax.train.record import START
 from codax.train.state import averaged, load_state, save_state
 
@@ -115,7 +116,7 @@ def _blend(start: Arrays, tuned: Arrays, share: float) -> Arrays:
 
 
 def tiles_of(
-    paths: Sequence[Path], skip: Callable[[str], None] | None = None
+    paths: Sequence[Picture], skip: Callable[[str], None] | None = None
 ) -> np.ndarray:
     """Parts of pictures to compare weights on, all of one size: uint8[n S S 3].
 

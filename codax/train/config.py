@@ -102,6 +102,8 @@ class TrainConfig:
     """Divide each sample's loss by the running mean of its quality."""
     stream: bool = False
     """Decode pictures as they are wanted, for sets that do not fit into memory."""
+    workers: int = 2
+    """Processes that decode what is streamed, on each host; 0: a thread."""
     watch: float = 5.0
     """Minutes between evaluations of the held-out pictures through files; 0: none."""
     steps_per_call: int = 1
@@ -144,6 +146,7 @@ class TrainConfig:
             ("refresh", 1, 100_000),
             ("adapt", 1, 1_000_000),
             ("steps_per_call", 1, 10_000),
+            ("workers", 0, 1024),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -1,111 +1,26 @@
-"""Training pictures: a folder of any formats and sizes becomes crops of one size.
+"""The resident set: every decoded picture in memory, on the device where there is one.
 
-Two ways. The *resident set* keeps every decoded picture in memory, on the device
-where there is one, and `crop_batch` cuts and augments there, inside the compiled
-step. The *streaming set* decodes a picture for every sample on worker threads and
-serves what does not fit. Both pick crops of random place, flip, transpose and, for a
-share of them, scale.
+`crop_batch` cuts and augments there, inside the compiled step: crops of random place,
+flip, transpose and, for a share of them, scale. What does not fit into memory is
+streamed (`codax.train.streaming`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
 
-from codax.errors import CodaxError, ConfigError, ImageError
-from codax.files.folders import PICTURES, search
-from codax.files.opening import open_image
-from codax.files.pictures import from_image
+from codax.errors import ConfigError, ImageError
 from codax.files.writing import writing
-
-SMALLEST_SCALE = 0.5
-
-
-def find_pictures(
-    folders: Sequence[Path | str], skip: Callable[[str], None] | None = None
-) -> list[Path]:
-    """Lists the pictures of one or several folders and of their subfolders.
-
-    Args:
-        folders: Folders; a file's kind is judged by its suffix.
-        skip: Takes a line for each thing that is named like a picture but is no file.
-
-    Returns:
-        Paths, sorted, each once.
-
-    Raises:
-        ConfigError: A folder is missing, or there is no picture in any of them.
-    """
-    found: set[Path] = set()
-    passed_over: dict[str, None] = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder; name a folder of pictures")
-        inside = search(folder)
-        found.update(inside.files)
-        passed_over |= dict.fromkeys(inside.passed_over)
-    if skip:
-        for message in passed_over:
-            skip(message)
-    if not found:
-        names = ", ".join(str(folder) for folder in folders) or "no folder"
-        kinds = " ".join(sorted(PICTURES))
-        raise ConfigError(f"{names}: no picture found; expected files of {kinds}")
-    return sorted(found)
-
-
-def split(paths: Sequence[Path], held_out: int = 24) -> tuple[list[Path], list[Path]]:
-    """Sets pictures aside that no run ever trains on.
-
-    The choice follows the SHA-256 of the files' bytes, smallest first, so that it is
-    the same on every machine and under every file name, and a picture that is added
-    changes at most one of the others' sides.
-
-    Args:
-        paths: Pictures, for example of one folder out of several.
-        held_out: How many to set aside, 0 or more.
-
-    Returns:
-        Training paths and held-out paths, both in the order of `paths`.
-
-    Raises:
-        ConfigError: Nothing would be left for training.
-    """
-    if not 0 <= held_out < len(paths):
-        raise ConfigError(
-            f"held_out: {held_out} of {len(paths)} pictures, expected 0 to "
-            f"{len(paths) - 1}; hold out fewer or add pictures"
-        )
-    digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
-    chosen = set(sorted(paths, key=lambda path: digests[path])[:held_out])
-    training = [path for path in paths if path not in chosen]
-    return training, [path for path in paths if path in chosen]
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """Reads a picture as `codax encode` does, upright, as uint8[H W 3].
-
-    Alpha is dropped, and grey of 16 bits becomes 8.
-
-    Raises:
-        ImageError: The file is missing, damaged, not a picture, or of a kind that is
-            not coded, such as floats or 16 bits of colour.
-    """
-    try:
-        rgb = from_image(ImageOps.exif_transpose(open_image(path))).rgb
-    except CodaxError as error:
-        raise ImageError(f"{path}: {error}") from error
-    return rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
+from codax.train.pictures import SMALLEST_SCALE, Picture, digest, read_rgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +43,7 @@ class ResidentSet:
 
     @classmethod
     def load(
-        cls, paths: Sequence[Path], cache: Path | None = None, threads: int = 2
+        cls, paths: Sequence[Picture], cache: Path | None = None, threads: int = 2
     ) -> ResidentSet:
         """Decodes pictures into memory; those that cannot be are left out.
 
@@ -158,8 +73,8 @@ class ResidentSet:
         return self.flat, self.offsets, self.heights, self.widths
 
 
-def _decode_all(paths: Sequence[Path], threads: int) -> ResidentSet:
-    def read(path: Path) -> np.ndarray | str:
+def _decode_all(paths: Sequence[Picture], threads: int) -> ResidentSet:
+    def read(path: Picture) -> np.ndarray | str:
         try:
             return read_rgb(path)
         except ImageError as error:
@@ -191,11 +106,8 @@ def _decode_all(paths: Sequence[Path], threads: int) -> ResidentSet:
     )
 
 
-def _fingerprint(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def _fingerprint(paths: Sequence[Picture]) -> str:
+    return hashlib.sha256(b"".join(map(digest, paths))).hexdigest()
 
 
 def _read_cache(cache: Path, key: str) -> ResidentSet | None:
@@ -311,119 +223,3 @@ def _crop(
     window = jnp.where(flips[0], window[::-1], window)
     window = jnp.where(flips[1], window[:, ::-1], window)
     return jnp.where(flips[2], window.swapaxes(0, 1), window)
-
-
-class StreamingSet:
-    """Crops of pictures that are decoded when they are wanted.
-
-    Sample number `index` depends on the seed, the index and the files alone: not on
-    the number of threads, nor on what was asked for before. So a run resumes at the
-    exact sample. Every picture gives one sample in each pass over the set.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        size: int,
-        seed: int,
-        rescale: float = 0.5,
-        skip: Callable[[str], None] | None = None,
-    ):
-        """Keeps the settings; nothing is read yet.
-
-        Args:
-            paths: Pictures, see `find_pictures`; their order matters.
-            size: Side of the crops.
-            seed: Any integer of 0 or more.
-            rescale: Probability, 0..1, that a crop is reduced from a larger window.
-            skip: Takes a line for each picture that cannot be read, from any thread;
-                it may come twice.
-
-        Raises:
-            ConfigError: No paths, or a size below 1.
-        """
-        if not paths:
-            raise ConfigError("0 pictures, expected at least 1; name a folder")
-        if size < 1:
-            raise ConfigError(f"size: {size}, expected 1 or more")
-        self._paths = list(paths)
-        self._size = size
-        self._seed = seed
-        self._rescale = rescale
-        self._skip = skip
-        self.skipped: dict[Path, str] = {}
-
-    def sample(self, index: int) -> np.ndarray:
-        """Sample number `index`, uint8[size size 3].
-
-        In place of a picture that cannot be read comes the next one of the pass.
-
-        Raises:
-            ImageError: No picture at all can be read.
-        """
-        count = len(self._paths)
-        turn, place = divmod(index, count)
-        order = np.random.default_rng([self._seed, turn]).permutation(count)
-        for step in range(count):
-            path = self._paths[order[(place + step) % count]]
-            if path in self.skipped:
-                continue
-            try:
-                picture = read_rgb(path)
-            except ImageError as error:
-                self.skipped[path] = str(error)
-                if self._skip:
-                    self._skip(str(error))
-                continue
-            # The turn has one number, a sample two and a constant: never the same.
-            return self._cut(picture, np.random.default_rng([self._seed, index, 1]))
-        raise ImageError(f"0 of {count} pictures can be read; {self.skipped[path]}")
-
-    def _cut(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        size = self._size
-        sides = picture.shape[:2]
-        scale = 1.0
-        if random.uniform() < self._rescale:
-            lowest = min(max(size / min(sides), SMALLEST_SCALE), 1)
-            scale = random.uniform(lowest, 1)
-        taken = int(np.ceil(size / scale))
-        top, left = (random.integers(max(side - taken, 0) + 1) for side in sides)
-        window = picture[top : top + taken, left : left + taken]
-        missing = [max(taken - side, 0) for side in window.shape[:2]]
-        if any(missing):
-            window = np.pad(window, [*((0, m) for m in missing), (0, 0)], "edge")
-        if scale < 1:
-            box = (0, 0, size / scale, size / scale)
-            image = Image.fromarray(window)
-            window = np.asarray(
-                image.resize((size, size), Image.Resampling.BILINEAR, box)
-            )
-        flips = random.integers(2, size=3)
-        window = window[:: 1 - 2 * flips[0], :: 1 - 2 * flips[1]]
-        return window.swapaxes(0, 1) if flips[2] else window
-
-    def batches(
-        self, batch: int, start: int = 0, threads: int = 2, ahead: int = 2
-    ) -> Iterator[np.ndarray]:
-        """Yields batches without end, decoded ahead of time on worker threads.
-
-        Args:
-            batch: Samples in a batch.
-            start: First sample's index; after k batches, go on at start + k * batch.
-            threads: Worker threads.
-            ahead: Batches decoded in advance.
-
-        Yields:
-            uint8[batch size size 3].
-        """
-        pool = ThreadPoolExecutor(threads)
-        waiting: deque[Future[np.ndarray]] = deque()
-        index = start
-        try:
-            while True:
-                while len(waiting) < batch * (1 + ahead):
-                    waiting.append(pool.submit(self.sample, index))
-                    index += 1
-                yield np.stack([waiting.popleft().result() for _ in range(batch)])
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

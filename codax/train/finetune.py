@@ -21,9 +21,9 @@ import optax
 from codax.errors import ConfigError
 from codax.train.comparing import Outcome
 from codax.train.config import TrainConfig, read_run
-from codax.train.data import find_pictures
 from codax.train.initial import Arrays, load_initial
 from codax.train.loss import Distortion
+from codax.train.pictures import find_pictures
 from codax.train.record import CHAIN, HOURS, chain_of
 from codax.train.session import train_folders
 from codax.train.shipping import run_facts

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from codax.errors import ConfigError, ImageError
 from codax.train.config import TrainConfig
-from codax.train.data import find_pictures, read_rgb, split
+from codax.train.pictures import (
+    Picture,
+    find_pictures,
+    find_streamed,
+    read_rgb,
+    split,
+)
 
 __all__ = ["centre_crops", "run_pictures"]
 
@@ -23,13 +30,15 @@ def run_pictures(
     config: TrainConfig,
     folders: Sequence[str] = (),
     skip: Callable[[str], None] | None = None,
-) -> tuple[list[Path], list[Path]]:
-    """Lists the pictures of a run.
+    cache: Path | None = None,
+) -> tuple[list[Picture], list[Picture]]:
+    """Lists the pictures of a run; those in shards, too, if they are streamed.
 
     Args:
         config: names folders; relative ones lie in $CODAX_DATA.
         folders: take these instead, and hold out of all of them.
         skip: as of `find_pictures`.
+        cache: as of `find_streamed`.
 
     Returns:
         Pictures to train on, and `config.held_out` that no run ever trains on.
@@ -37,14 +46,20 @@ def run_pictures(
     Raises:
         ConfigError: no folder is named, one is missing, or there are too few pictures.
     """
+
+    def find(names: Sequence[Path | str], skip: Any = skip) -> list[Picture]:
+        if config.stream:
+            return find_streamed(names, skip, cache)
+        return [*find_pictures(names, skip)]
+
     if folders:
-        return split(find_pictures(folders, skip), config.held_out)
+        return split(find(folders), config.held_out)
     if not config.data:
         raise ConfigError("the configuration names no data; give `data=DIR`")
-    paths = find_pictures([_place(name) for name in config.data], skip)
+    paths = find([_place(name) for name in config.data])
     if not config.held_out_of:
         return split(paths, config.held_out)
-    _, held_out = split(find_pictures([_place(config.held_out_of)]), config.held_out)
+    _, held_out = split(find([_place(config.held_out_of)], None), config.held_out)
     aside = set(held_out)
     return [path for path in paths if path not in aside], held_out
 
@@ -66,7 +81,7 @@ def _place(name: str) -> Path:
 
 
 def centre_crops(
-    paths: Sequence[Path],
+    paths: Sequence[Picture],
     count: int,
     side: int,
     skip: Callable[[str], None] | None = None,

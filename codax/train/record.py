@@ -23,6 +23,7 @@ import numpy as np
 
 from codax.errors import ConfigError
 from codax.evaluation.summary import conditions
+from codax.train.pictures import Picture, digest
 
 __all__ = [
     "CHAIN",
@@ -33,6 +34,7 @@ __all__ = [
     "data_of",
     "digest_of",
     "machine_name",
+    "package_versions",
     "read_data",
     "read_record",
     "write_before",
@@ -71,13 +73,18 @@ def chain_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*card.get("chain", []), own]
 
 
-def machine_name() -> str:
-    """The kind of machine, such as `cpu, 2 cores` or `8 x NVIDIA H100`."""
+def machine_name(hosts: int = 1) -> str:
+    """The kind of machine, such as `cpu, 2 cores` or `4 hosts of 8 x NVIDIA H100`.
+
+    Args:
+        hosts: how many such machines there are.
+    """
     devices = jax.local_devices()
+    before = f"{hosts} hosts of " if hosts > 1 else ""
     if devices[0].platform == "cpu":
-        return f"cpu, {os.cpu_count()} cores"
+        return f"{before}cpu, {os.cpu_count()} cores"
     count = f"{len(devices)} x " if len(devices) > 1 else ""
-    return count + devices[0].device_kind
+    return before + count + devices[0].device_kind
 
 
 def write_before(run: Path, initial: Mapping[str, np.ndarray]) -> None:
@@ -100,14 +107,19 @@ def write_environment(run: Path) -> None:
     """Adds code and packages of this session, if they differ from the last one's."""
     facts: dict[str, Any] = conditions("", "")
     own = {name: facts[name] for name in ("codax", "commit", "python", "machine")}
-    own["packages"] = {name: _version(name) for name in PACKAGES}
+    own["packages"] = package_versions()
     known = _read(run / "environments.json", [])
     if not known or known[-1] != own:
         _write(run / "environments.json", [*known, own])
 
 
+def package_versions() -> dict[str, str]:
+    """Versions of what a run computes with, `none` of what is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
 def data_of(
-    folders: Sequence[str], training: Sequence[Path], held_out: Sequence[Path]
+    folders: Sequence[str], training: Sequence[Picture], held_out: Sequence[Picture]
 ) -> dict[str, Any]:
     """What is recorded of the pictures of a run.
 
@@ -173,13 +185,13 @@ def write_command(run: Path, command: str, *, first: bool) -> None:
             file.write(command + "\n")
 
 
-def digest_of(paths: Iterable[Path]) -> dict[str, Any]:
-    """How many files, and a digest of what is in them, whatever their names and order.
+def digest_of(paths: Iterable[Picture]) -> dict[str, Any]:
+    """How many pictures, and a digest of all, whatever their names and order.
 
     Returns:
-        `pictures` and `sha256`, the hash of the sorted hashes of the files.
+        `pictures` and `sha256`, the hash of the sorted `digest`s.
     """
-    found = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    found = sorted(digest(path).hex() for path in paths)
     whole = hashlib.sha256("\n".join(found).encode()).hexdigest()
     return {"pictures": len(found), "sha256": whole}
 

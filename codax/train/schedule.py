@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 
@@ -51,7 +49,7 @@ class Box:
         minutes: float | None,
         steps: int | None,
         first: int,
-        branch: Mapping[str, np.ndarray],
+        branch: Mapping[str, Any],
     ):
         """Makes the box of a run, with nothing done.
 

@@ -7,16 +7,14 @@ writes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optax
 
 from codax.train import loop
@@ -24,8 +22,10 @@ from codax.train.comparing import Outcome, keep_the_better, tiles_of, write_star
 from codax.train.config import TrainConfig
 from codax.train.data import ResidentSet
 from codax.train.folders import run_pictures
+from codax.train.hosts import Hosts
 from codax.train.initial import Arrays
 from codax.train.loss import Distortion
+from codax.train.pictures import Picture
 from codax.train.record import (
     START,
     check_data,
@@ -36,13 +36,8 @@ from codax.train.record import (
 )
 from codax.train.watch import Watcher
 
-__all__ = ["RUN_FILES", "Result", "train_folders"]
+__all__ = ["Result", "train_folders"]
 
-RUN_FILES = (
-    *("log.jsonl", "watch.jsonl", "commands.txt", "data.json"),
-    *("before.json", "environments.json", "config.json"),
-    *("start.npz", "trunk.npz", "branch.npz", "weights.npz"),
-)
 _FITTED_TO = 64  # pictures that the start of a streaming run is fitted to
 
 Say = Callable[[str], None]
@@ -80,6 +75,7 @@ def train_folders(
     waiting: Callable[[str], AbstractContextManager] = lambda text: nullcontext(),
     distortion: Distortion | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    hosts: Hosts | None = None,
 ) -> Result:
     """Trains on folders of pictures.
 
@@ -97,99 +93,84 @@ def train_folders(
         resume: go on with the run.
         replace: begin anew where there is a run.
         new_data: resume with other pictures than before.
-        cache: folder for decoded pictures.
+        cache: folder for decoded pictures and for lists of tars.
         command: that asks for this, for the card.
         say: takes progress lines; the default writes to stderr.
         note: takes a line for each thing that is passed over; as `say` if None.
         waiting: announces work that takes a while.
         distortion: in place of the configuration's.
         optimizer: likewise.
+        hosts: that train together, see `codax.train.loop.train`.
 
     Returns:
-        The averaged weights, and of fine-tuning what was kept.
+        The averaged weights, and of fine-tuning what was kept, which the first host
+        knows.
 
     Raises:
         CodaxError: as of `run_pictures`, `check_data` and `train`.
         Stopped: SIGTERM or Ctrl-C came; the state is saved.
     """
+    hosts = hosts or Hosts()
     note = note or say or loop.say_to_stderr
+    say = say or loop.say_to_stderr
+    # Only the first host needs to see the run's folder.
     tunes = tunes or (resume and (run / START).is_file())
-    if resume and not folders:
-        folders = read_data(run).get("folders", ())
-    training, held_out = run_pictures(config, folders, note)
-    tiles = tiles_of(held_out, note) if tunes else None
-    data = data_of(folders, training, held_out)
-    if resume and not new_data:
-        check_data(run, data)
-    with waiting(f"reading {len(training)} pictures"):
+    tunes = bool(hosts.equal(np.array(int(tunes))))
+    with hosts.together():
+        if resume and not folders:
+            folders = read_data(run).get("folders", ())
+        training, held_out = run_pictures(config, folders, note, cache)
+        tiles = tiles_of(held_out, note) if tunes else None
+        data = data_of(folders, training, held_out)
+        if resume and not new_data:
+            check_data(run, data)
+    hosts.check_equal({"pictures": data["training"]["sha256"]})
+    with hosts.together(), waiting(f"reading {len(training)} pictures"):
         resident = _resident(config, training, cache)
     for message in resident.skipped:
         note(f"skipped: {message}")
-    watches = tiles is None and held_out and config.watch
-    say = say or loop.say_to_stderr
+    watches = hosts.writes and tiles is None and held_out and config.watch
     watcher = Watcher(run, config, held_out, say) if watches else None
-    with _set_aside(run) if replace else nullcontext(lambda: None) as forget:
 
-        def begin() -> None:
-            forget()
-            write_data(run, data)
-            if initial is not None and tunes and not resume:
-                write_start(run, config, initial)
-            write_command(run, command, first=not resume)
+    def begin() -> None:
+        write_data(run, data)
+        if initial is not None and tunes and not resume:
+            write_start(run, config, initial)
+        write_command(run, command, first=not resume)
 
-        weights = loop.train(
-            config,
-            run,
-            resident,
-            minutes=minutes,
-            steps=steps,
-            resume=resume,
-            begin=begin,
-            initial=initial or None,
-            stream=training if config.stream else (),
-            watch=watcher,
-            say=say,
-            distortion=distortion,
-            optimizer=optimizer,
-        )
+    weights = loop.train(
+        config,
+        run,
+        resident,
+        minutes=minutes,
+        steps=steps,
+        resume=resume,
+        replace=replace,
+        begin=begin,
+        initial=initial or None,
+        stream=training if config.stream else (),
+        watch=watcher,
+        say=say,
+        distortion=distortion,
+        optimizer=optimizer,
+        hosts=hosts,
+    )
     if tiles is None:
         return Result(weights)
-    with waiting("comparing with the start"):
-        return Result(weights, keep_the_better(run, config, tiles, distortion))
+    outcome = None
+    with hosts.together(), waiting("comparing with the start"):
+        if hosts.writes:
+            outcome = keep_the_better(run, config, tiles, distortion)
+    return Result(weights, outcome)
 
 
 def _resident(
-    config: TrainConfig, training: Sequence[Path], cache: Path | None
+    config: TrainConfig, training: Sequence[Picture], cache: Path | None
 ) -> ResidentSet:
     """Decodes the pictures, or takes them from the user's cache."""
     if config.stream:
         stride = max(1, len(training) // _FITTED_TO)
         return ResidentSet.load(training[::stride][:_FITTED_TO])
-    names = b"\n".join(os.fsencode(path.resolve()) for path in training)
+    names = b"\n".join(os.fsencode(Path(str(path)).resolve()) for path in training)
     key = hashlib.sha256(names).hexdigest()[:16]
     return ResidentSet.load(training, cache=cache / f"{key}.npz" if cache else None)
-
-
-@contextlib.contextmanager
-def _set_aside(run: Path) -> Iterator[Callable[[], None]]:
-    """Moves an older run's files away; they come back unless they are forgotten.
-
-    Yields:
-        What forgets them.
-    """
-    aside = run / f".codax-{secrets.token_hex(6)}.old"
-    moved = [name for name in RUN_FILES if (run / name).is_file()]
-    if moved:
-        aside.mkdir()
-    for name in moved:
-        (run / name).replace(aside / name)
-
-    def forget() -> None:
-        shutil.rmtree(aside, ignore_errors=True)
-
-    try:
-        yield forget
-    finally:
-        for name in moved if aside.is_dir() else ():
-            (aside / name).replace(run / name)
-        forget()

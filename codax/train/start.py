@@ -15,10 +15,12 @@ from codax.train.data import ResidentSet
 from codax.zoo.cards import find_card
 from codax.zoo.weights import read_checkpoint
 
-__all__ = ["sample_crops", "start_networks"]
+__all__ = ["adapting_crops", "sample_crops", "start_networks"]
 
 PART = 512
 """Crops that are cut at once."""
+ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
+"""Crops that networks adapt to in a run, their side, and at the end of a phase."""
 
 
 def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
@@ -39,6 +41,18 @@ def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.
         part = slice(i, i + PART)
         out[part] = resident.flat[lines[part, :, None] + columns[part, None, :]]
     return out
+
+
+def adapting_crops(resident: ResidentSet, stage: str, seed: int) -> np.ndarray:
+    """Crops that networks adapt to, float32[N S S 3], 0..255.
+
+    Args:
+        resident: the pictures.
+        stage: see `Trainer.adapt`; at the end there are more.
+        seed: others make other crops.
+    """
+    count = END_CROPS if stage == "end" else ADAPT_CROPS
+    return sample_crops(resident, count, ADAPT_SIDE, seed)
 
 
 def start_networks(config: TrainConfig, resident: ResidentSet) -> Any:

@@ -1,7 +1,8 @@
 """The compiled step of a run: crops, loss, gradients, optimiser, average.
 
-Everything random in a step is keyed by the seed and the step's number alone, so that a
-run resumes exactly and any number of devices draws the same crops and noise.
+Everything random in a step is keyed by the seed, the step's number and a crop's place
+in it, so that a run resumes exactly and any number of devices, on one host or several,
+draws the same crops and noise.
 """
 
 from __future__ import annotations
@@ -22,80 +23,24 @@ from codax.entropy.exact import keep_in_bounds
 from codax.errors import ConfigError
 from codax.train.config import TrainConfig
 from codax.train.data import crop_batch
+from codax.train.hosts import Hosts
 from codax.train.loss import Distortion, rate_distortion
-from codax.train.soap import refresh_bases, scale_by_soap
+from codax.train.optimizer import is_under, make_optimizer, norm_of, updates_counted
+from codax.train.soap import refresh_bases
 from codax.transforms.autoencoder import QUALITY_ANCHORS, QUALITY_SPACING
 
-__all__ = ["State", "Trainer", "make_optimizer", "updates_counted"]
+__all__ = ["State", "Trainer"]
 
-LINEAR = ("klt",)
 ENCODER = ("g_a", "h_a")
 
 State = dict[str, Any]
-
-
-def _is_under(path: tuple, names: tuple[str, ...]) -> bool:
-    return any(getattr(key, "key", None) in names for key in path)
-
-
-def updates_counted(state: State) -> Any:
-    """The updates that a state's optimiser has made; None if it counts none.
-
-    One's own optimiser may count nothing, or several times.
-    """
-    counts = optax.tree_utils.tree_get_all_with_path(state["opt"], "count")
-    return counts[0][1] if counts else None
-
-
-def _norm(tree: Any) -> jax.Array:
-    """The norm of all arrays together.
-
-    Of one row: sums of each array would be compiled for every shape.
-    """
-    row = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
-    return jnp.sqrt(jnp.sum(row * row))
-
-
-def make_optimizer(
-    config: TrainConfig, inner: optax.GradientTransformation | None = None
-) -> optax.GradientTransformation:
-    """Clipping, optimiser, weight decay, and the linear matrices' share of the rate.
-
-    Args:
-        config: names `soap` or `adam` and their constants.
-        inner: one's own in their place, which gives updates at rate 1; the learning
-            rate and its schedule stay the run's.
-    """
-    if inner is None:
-        constants = (*config.betas, config.epsilon)
-        make = scale_by_soap if config.optimizer == "soap" else optax.scale_by_adam
-        inner = make(*constants)
-    share = config.weight_decay
-    decay = [optax.add_decayed_weights(share)] if share else []
-
-    def clipped(updates):
-        share = config.clip / jnp.maximum(_norm(updates), config.clip)
-        return jax.tree.map(lambda u: share * u, updates)
-
-    def linear_share(updates):
-        def scale(path, u):
-            return u * (config.linear_rate if _is_under(path, LINEAR) else 1.0)
-
-        return jax.tree_util.tree_map_with_path(scale, updates)
-
-    return optax.chain(
-        optax.stateless(lambda updates, params: clipped(updates)),
-        inner,
-        *decay,
-        optax.stateless(lambda updates, params: linear_share(updates)),
-    )
 
 
 class Trainer:
     """The compiled step of a configuration, and the state that it moves.
 
     On several devices each works on its share of the crops; weights, optimiser and the
-    resident set lie on all of them.
+    resident set lie on all of them. So do those of several hosts.
     """
 
     def __init__(
@@ -104,6 +49,7 @@ class Trainer:
         model: Any,
         devices: Sequence[jax.Device] | None = None,
         *,
+        hosts: Hosts | None = None,
         distortion: Distortion | None = None,
         optimizer: optax.GradientTransformation | None = None,
     ):
@@ -112,7 +58,8 @@ class Trainer:
         Args:
             config: the run.
             model: the codec's networks.
-            devices: where to compute; all of the host if None.
+            devices: where to compute; all of the hosts if None.
+            hosts: that train together; this one alone if None.
             distortion: one's own instead of the configuration's.
             optimizer: likewise, see `make_optimizer`.
 
@@ -126,7 +73,8 @@ class Trainer:
         self.distortion = distortion or config.distortion
         self.own_optimizer = optimizer
         self.optimizer = make_optimizer(config, optimizer)
-        devices = devices or jax.local_devices()
+        self.hosts = hosts or Hosts()
+        devices = devices or self.hosts.devices()
         self.mesh = Mesh(np.array(devices), ("crops",)) if len(devices) > 1 else None
         for name in ("batch", "branch_batch"):
             if getattr(config, name) // config.accumulate % len(devices):
@@ -156,21 +104,73 @@ class Trainer:
         return round(self.config.drawn * batch)
 
     def place(self, tree: Any) -> Any:
-        """Puts arrays on the device, or a copy on each of them."""
+        """Puts arrays on the device, or a copy on each of them.
+
+        Of several hosts each has to have the same.
+        """
         if self.mesh is None:
             return jax.tree.map(jnp.asarray, tree)
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if self.hosts.count == 1:
+            return jax.device_put(tree, everywhere)
+        # Which, unlike `device_put`, does not compare each array over the hosts.
+        put = partial(jax.make_array_from_process_local_data, everywhere)
+        return jax.tree.map(lambda x: put(np.asarray(x)), tree)
 
     def place_state(self, state: State) -> State:
-        """Places copies: parts that share a buffer cannot both be given to a step."""
+        """Places copies: parts that share a buffer cannot both be given to a step.
+
+        Of several hosts the first one's.
+        """
         if self.mesh is None:
             # Compiles nothing, unlike `jnp.copy`; on several devices it does not copy.
             return jax.device_put(state, may_alias=False)
+        if self.hosts.count > 1:
+            return self.place(self.hosts.equal(state))
         return self.place(jax.tree.map(jnp.copy, state))
+
+    def local(self, tree: Any) -> Any:
+        """Arrays to compute with outside of a step: this host's copy."""
+        if self.hosts.count == 1:
+            return tree
+        return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
     def refreshed(self, state: State) -> State:
         """The state with SOAP's bases refreshed, placed as it was."""
-        return state | {"opt": self.place(refresh_bases(state["opt"]))}
+        if self.hosts.count == 1:
+            return state | {"opt": self.place(refresh_bases(state["opt"]))}
+        local, form = jax.tree.flatten(self.local(state["opt"]))
+        found = jax.tree.leaves(refresh_bases(jax.tree.unflatten(form, local)))
+        # Only what changed travels.
+        changed = [i for i, old in enumerate(local) if found[i] is not old]
+        fresh = self.place(self.hosts.equal([found[i] for i in changed]))
+        leaves = jax.tree.leaves(state["opt"])
+        for i, leaf in zip(changed, fresh, strict=True):
+            leaves[i] = leaf
+        return state | {"opt": jax.tree.unflatten(form, leaves)}
+
+    def share(self, count: int) -> range:
+        """Which of a step's streamed crops this host loads, by their places.
+
+        Each device takes as many; places from `count` on are left blank.
+        """
+        if self.mesh is None or self.hosts.count == 1:
+            return range(count)
+        devices = list(self.mesh.devices.flat)
+        each = -(-count // len(devices))
+        mine = [d.process_index == self.hosts.rank for d in devices]
+        return range(each * mine.index(True), each * (mine.index(True) + sum(mine)))
+
+    def spread(self, crops: np.ndarray) -> Any:
+        """Crops for `steps`, of the whole batch.
+
+        Args:
+            crops: uint8[k m size size 3], those of `share`.
+        """
+        if self.mesh is None or self.hosts.count == 1:
+            return crops
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, "crops"))
+        return jax.make_array_from_process_local_data(sharding, crops)
 
     def _share_out(self, x: jax.Array) -> jax.Array:
         """Splits the first axis among the devices; the values stay the same."""
@@ -235,7 +235,7 @@ class Trainer:
         """The weights, those of frozen networks as constants: no gradients for them."""
         frozen = self._frozen(hard)
         return jax.tree_util.tree_map_with_path(
-            lambda path, w: jax.lax.stop_gradient(w) if _is_under(path, frozen) else w,
+            lambda path, w: jax.lax.stop_gradient(w) if is_under(path, frozen) else w,
             params,
         )
 
@@ -273,7 +273,7 @@ class Trainer:
             flat, offsets, heights, widths = pictures
             return crop_batch(flat, offsets, heights, widths, key, count, size, rescale)
 
-        parts = [] if len(data) > 1 else list(data)
+        parts = [] if len(data) > 1 else [data[0][: batch - count]]
         if not parts and count < batch:
             parts.append(cut(data, key, batch - count, self.config.rescale))
         if count:
@@ -309,7 +309,7 @@ class Trainer:
             weights,
             hard,
         )
-        norm = _norm(grads)
+        norm = norm_of(grads)
         good = jnp.isfinite(norm)
         before = (state["params"], state["ema"], state["opt"])
         params, ema, opt = jax.lax.cond(
@@ -356,7 +356,7 @@ class Trainer:
         )
         if frozen:
             params = jax.tree_util.tree_map_with_path(
-                lambda path, new, old: old if _is_under(path, frozen) else new,
+                lambda path, new, old: old if is_under(path, frozen) else new,
                 params,
                 state["params"],
             )
@@ -407,7 +407,7 @@ class Trainer:
         Args:
             state: see `initial_state`; given away.
             data: arrays of a `ResidentSet`; or one array uint8[k n size size 3],
-                crops of a streaming set, n = batch - drawn crops.
+                crops of a streaming set, n = batch - drawn crops; more are not seen.
             rates: float32[k], learning rates.
             batch: crops a step.
             size: side of the crops.

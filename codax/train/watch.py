@@ -28,6 +28,7 @@ from codax.face.codec import Codec
 from codax.train.config import TrainConfig
 from codax.train.export import codec_of
 from codax.train.folders import centre_crops
+from codax.train.pictures import Picture
 
 __all__ = ["Watcher"]
 
@@ -48,7 +49,7 @@ class Watcher:
         self,
         run: Path,
         config: TrainConfig,
-        held_out: Sequence[Path],
+        held_out: Sequence[Picture],
         say: Callable[[str], None],
     ):
         """Reads the pictures' middles, at most 512x512 of six.
