@@ -144,7 +144,7 @@ def test_what_streamed_crops_a_host_loads():
         ([(1, 3), (2, 3)], ""),
         ([(1, 3), (1, 3)], "rank: two hosts say that they are 1"),
         ([(1, 3), (2, 4)], "ranks: rank 2 counts 4 hosts, rank 0 3"),
-        ([(1, 3)], "of 3 hosts these did not come: [2]"),
+        ([(1, 3)], "of 3 these did not come: [2]"),
     ],
 )
 def test_ranks_have_to_add_up(others, said):

@@ -16,6 +16,7 @@ __all__ = ["roll_call"]
 
 _WORD = b"codax"
 _MOST = 500  # bytes of a message
+_GRACE = 5.0  # seconds for hosts that come after something is wrong
 _PAUSE = 0.5  # seconds between two tries to reach the host of rank 0
 
 
@@ -42,7 +43,8 @@ def roll_call(coordinator: str, rank: int, ranks: int, seconds: float) -> None:
 
 def _call(port: int, ranks: int, end: float) -> None:
     """Hears the others, and tells all of them what came of it."""
-    here: dict[int, socket.socket] = {}
+    others: list[socket.socket] = []
+    known, wrong = {0}, ""
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(socket.create_server(("", port)))
@@ -51,26 +53,28 @@ def _call(port: int, ranks: int, end: float) -> None:
                 f"coordinator: port {port}: {error.strerror}; give one that is free "
                 "here, and rank 0 to one host"
             ) from error
-        wrong = ""
-        while len(here) < ranks - 1 and not wrong:
+        while len(others) < ranks - 1:
             server.settimeout(max(0.01, end - time.monotonic()))
             try:
                 other, _ = server.accept()
             except TimeoutError:
-                missing = sorted(set(range(1, ranks)) - here.keys())
-                wrong = f"ranks: of {ranks} hosts these did not come: {missing}"
+                missing = sorted(set(range(ranks)) - known)
+                wrong = wrong or f"ranks: of {ranks} these did not come: {missing}"
                 break
             stack.enter_context(other)
             said = _heard(other).split()
-            if len(said) != 3 or said[0] != _WORD:
+            if said[:1] != [_WORD] or [w.isdigit() for w in said[1:]] != [True, True]:
                 continue  # whoever else knocks at ports
+            others.append(other)
             rank, theirs = int(said[1]), int(said[2])
             if theirs != ranks:
                 wrong = f"ranks: rank {rank} counts {theirs} hosts, rank 0 {ranks}"
-            elif rank in here or not 0 < rank < ranks:
+            elif rank in known:
                 wrong = f"rank: two hosts say that they are {rank}"
-            here[-1 if wrong else rank] = other
-        for other in here.values():
+            known.add(rank)
+            if wrong:  # Those that come a little later shall hear it, too.
+                end = min(end, time.monotonic() + _GRACE)
+        for other in others:
             with contextlib.suppress(OSError):
                 other.sendall(wrong.encode() or b"ok")
                 # Who closes first keeps the port for a while: not this host.
