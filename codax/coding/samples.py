@@ -6,18 +6,21 @@ What evaluates networks is a *runtime*, see `codax.coding.runtimes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from codax.coding import interpreters
 from codax.coding.costs import cost_maps
-from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
+from codax.coding.enhancement import Enhancement
+from codax.coding.enhancing import worth
 from codax.coding.evaluating import telling_run
+from codax.coding.layers import streams_of
+from codax.coding.oracle import Oracle
 from codax.coding.order import (
     CELL,
     Order,
-    State,
     SymbolSink,
     layer_count,
     layers_at,
@@ -34,8 +37,8 @@ from codax.entropy.coder import (
 )
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
-from codax.errors import FormatError, needs_extra
-from codax.files.container import Container, join_layers, split_layers
+from codax.errors import FormatError, UnsupportedError, needs_extra
+from codax.files.container import Container, join_layers
 from codax.files.regions import Region
 
 __all__ = ["SampleCoder"]
@@ -63,7 +66,8 @@ class SampleCoder:
         enhancement: the transform of the enhancement layer; None without one.
         order: the coding order.
         runtime: what evaluates the networks.
-        networks: gives the runtime of JAX, for what takes gradients or the oracle.
+        networks: gives the runtime of JAX, for what takes gradients.
+        oracle: gives what evaluates the exact networks by NumPy.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class SampleCoder:
         order: Order,
         runtime: Any,
         networks: Callable[[], Any] | None = None,
+        oracle: Callable[[], Oracle] | None = None,
     ):
         """Takes the parts.
 
@@ -82,6 +87,7 @@ class SampleCoder:
             order: the coding order of the weights.
             runtime: a `codax.coding.runtimes.Runtime` with the weights.
             networks: see the class; None where `runtime` has them.
+            oracle: see the class; None where there are no graphs for it.
 
         Raises:
             ModelError: tables are missing or break the rules.
@@ -94,6 +100,7 @@ class SampleCoder:
         self.lossless: bool = bool(card.get("lossless", False))
         self.order, self.runtime = order, runtime
         self.networks = networks or (lambda: runtime)
+        self.oracle = oracle or self._no_oracle
         self.layers = layer_count(order)
         self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
@@ -206,48 +213,27 @@ class SampleCoder:
         extents, tables = self.order.extents(height, width), self.tables(quality)
         run = self.runtime.steps(height, width, quality, shifts=shifts)
 
-        def code(latents, sinks, begin, end, known=None):
+        def code(latents, sinks, begin, end, known=None, most=None):
             steps = steps_of(self.order, known is not None)
             told = telling_run(run, steps, begin, end)
             return interpreters.encode(
-                self.order, told, latents, extents, tables, sinks, used, known
+                self.order, told, latents, extents, tables, sinks, used, known, most
             )
 
         layer = self.enhancement
         kept = code(latents, sinks, begun, 1.0 if layer is None else _CODED)
+        del latents
         if layer is not None:
-            known = _own(kept, extents)
+            known = self.order.own(kept, height, width)
             with part(_CODED, _ENHANCED):
                 base = self.runtime.synthesise(known, height, width, quality)
             error = layer.analyse(rgb, base, quality)
-            flags, kept = self._worth(error, code, kept, extents)
-            late = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
+            del base, known
+            tried = partial(code, begin=_ENHANCED, end=_TRIED)
+            late, kept = worth(self.order, (height, width), *error, tried, kept)
             kept = code(late, sinks, _TRIED, 1.0, kept)
         tell(1.0)
         return prefix, kept
-
-    def _worth(
-        self,
-        error: np.ndarray,
-        code: Callable[..., State],
-        known: State,
-        extents: Mapping[str, tuple[int, int]],
-    ) -> tuple[np.ndarray, State]:
-        """The cells whose errors are worth their bits, float32[1 h w 1] of 0 and 1.
-
-        And what is known, with what was derived to find out.
-        """
-        flags = Enhancement.candidates(error)
-        if not flags.any():
-            return flags, known
-        meter = CostMeter()
-        height, width = (CELL * side for side in error.shape[1:3])
-        latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
-        state = code(latents, [meter], _ENHANCED, _TRIED, known)
-        maps = cost_maps(steps_of(self.order, 1), meter.bits, state, extents)
-        bits = {name: value[None] for name, value in maps.items()}
-        kept = _own(state, extents)[ERRORS][None] / np.float32(16.0)
-        return flags * pays(error, kept, bits)[..., None], state
 
     def _latents(
         self, rgb: np.ndarray, quality: int, refine: int
@@ -284,7 +270,7 @@ class SampleCoder:
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
-            oracle: evaluate the exact networks with NumPy instead; takes JAX.
+            oracle: evaluate the exact networks with NumPy instead.
             region: the part that is wanted; the networks of the synthesis run there
                 only.
 
@@ -294,6 +280,7 @@ class SampleCoder:
 
         Raises:
             FormatError: the stream is damaged.
+            UnsupportedError: an oracle was asked for, and there are no graphs for it.
         """
         used = self._trellis_of(quality, trellis)
         with part(0.0, 1.0 if self.lossless else _DECODED):
@@ -342,7 +329,7 @@ class SampleCoder:
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
-            oracle: evaluate the exact networks with NumPy instead of XLA.
+            oracle: evaluate the exact networks with NumPy instead.
             checked: see that the stream ends where its symbols do.
 
         Returns:
@@ -378,20 +365,10 @@ class SampleCoder:
             prefix, stream = Prefix.read(stream, height, width, levels)
             shapes = {name: shapes[name] for name in names_of(shapes, prefix.colours)}
             shifts = every_shift(prefix.shifts)
-        streams = [stream]
-        if self.layers > 1:
-            streams = split_layers(stream)[0]
-            expected = layers_at(quality, self.layers)
-            if len(streams) != expected:
-                raise FormatError(
-                    f"{len(streams)} layers at quality {quality / 2:g}, expected "
-                    f"{expected} of the codec's {self.layers}"
-                )
-        coders = [(kind or SymbolDecoder)(stream) for stream in streams]
-        if oracle:
-            run = self.networks().steps(height, width, told, shifts=shifts, oracle=True)
-        else:
-            run = self.runtime.steps(height, width, told, shifts=shifts)
+        streams = streams_of(stream, quality, self.layers)
+        coders = [(kind or SymbolDecoder)(own) for own in streams]
+        runtime = self.oracle() if oracle else self.runtime
+        run = runtime.steps(height, width, told, shifts=shifts)
         found = interpreters.decode(
             order,
             telling_run(run, order.steps, 0.0, 1.0),
@@ -403,8 +380,11 @@ class SampleCoder:
         )
         for coder in coders:
             coder.finish()
-        latents = _own(found, extents)
+        latents = order.own(found, height, width)
         return prefix.whole(latents) if prefix else latents, prefix
+
+    def _no_oracle(self) -> Oracle:
+        raise UnsupportedError(f"{self.name} has no graphs, which the oracle takes")
 
     def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
         """What a stream was quantised dependently with; None where it was not."""
@@ -429,12 +409,3 @@ class SampleCoder:
 def _told(quality: int, trellis: Trellis | None) -> int:
     """The quality that networks are told, in half steps."""
     return quality if trellis is None else trellis.told(quality)
-
-
-def _own(found: State, extents: Mapping[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Coded arrays on the picture's own grids, int32[h w C]."""
-    return {
-        name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
-        for name, value in found.items()
-        if name in extents
-    }
