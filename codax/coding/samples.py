@@ -26,6 +26,7 @@ from codax.coding.order import (
     layers_at,
     steps_of,
 )
+from codax.coding.preview import Preview
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.coding.telling import part, tell
 from codax.entropy.coder import (
@@ -64,6 +65,7 @@ class SampleCoder:
         refines: whether its latents can be refined by gradient descent.
         trellis: how residuals are quantised dependently; None without tables for it.
         enhancement: the transform of the enhancement layer; None without one.
+        preview: what makes small pictures; None where nothing does.
         order: the coding order.
         runtime: what evaluates the networks.
         networks: gives the runtime of JAX, for what takes gradients.
@@ -105,6 +107,7 @@ class SampleCoder:
         self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
         self.enhancement = Enhancement.load(packed)
+        self.preview = Preview.load(packed, card, order)
         # Sources that share stored tables share what is made of them.
         by_name = {s.tables: s.load(packed) for s in order.sources.values()}
         self._sets = {name: by_name[s.tables] for name, s in order.sources.items()}
@@ -299,6 +302,40 @@ class SampleCoder:
             }
             picture = self._picture(own, around.height, around.width, told)
             return region.within(around).of(picture)
+
+    def reduced(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        reduction: int,
+        *,
+        trellis: bool | None = None,
+    ) -> np.ndarray:
+        """Decodes a smaller picture, where there is a `preview`.
+
+        Args:
+            stream: from `compress`, as all up to the quality.
+            height: rows of the whole picture.
+            width: columns of it.
+            quality: half steps.
+            reduction: pixels of a side that become one, of `codax.coding.preview`.
+            trellis: as of `decompress`.
+
+        Returns:
+            uint8[ceil(H/r) ceil(W/r) 3].
+
+        Raises:
+            FormatError: the stream is damaged.
+            UnsupportedError: there is none.
+        """
+        if self.preview is None:
+            raise UnsupportedError(f"{self.name} has no quick way to small pictures")
+        used = self._trellis_of(quality, trellis)
+        latents, _ = self._decode(stream, height, width, quality, used, False)
+        told = _told(quality, used)
+        return self.preview.picture(latents, (height, width), reduction, told)
 
     def _picture(
         self, latents: dict[str, np.ndarray], height: int, width: int, told: int
