@@ -43,6 +43,7 @@ class FakeCodec:
     layers = 1
     lossless = False
     refines = False
+    preview = None
 
     def __init__(self):
         self.calls = 0

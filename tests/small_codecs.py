@@ -20,6 +20,7 @@ from codax.entropy import exact, networks, quantisers
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.counting import first_tables
+from codax.train.graphs.networks import graphs_of
 from codax.transforms import layers
 from codax.transforms.autoencoder import TransformWidths
 from codax.transforms.cell_types import Fitted
@@ -226,8 +227,15 @@ def with_trellis(packed, card, start: int):
 @functools.cache
 def small_codec(name: str, **options) -> Codec:
     """A small codec, made once a process for each set of options."""
-    packed, card = packed_codec(name)
-    return Codec(packed, card, **options)
+    return traced(*packed_codec(name), **options)
+
+
+def traced(packed, card, **options) -> Codec:
+    """A codec whose networks are traced to graphs when the oracle first needs them."""
+    codec = Codec(
+        packed, card, graphs=lambda: graphs_of(codec.model, packed), **options
+    )
+    return codec
 
 
 @functools.cache

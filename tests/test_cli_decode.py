@@ -192,6 +192,8 @@ def test_a_region_by_flag_and_from_python(tmp_path, monkeypatch, capsys):
         assert main(["decode", "x.codax", f"--region={wrong}", "z.png"]) == 1
         assert "expected a part of the picture of 150x100" in capsys.readouterr().err
         assert not Path("z.png").exists()
+    assert main(["decode", "x.codax", "--region", "-1,0,5,5", "z.png"]) == 1
+    assert "region is -1,0,5,5; expected a part" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="region is 0,0,1,101"):
         codax.decode(coded, region=(0, 0, 1, 101))
 
@@ -218,6 +220,14 @@ def test_verify(tmp_path, monkeypatch, capsys):
     assert [row["input"] for row in rows if "error" not in row] == ["good", "stored"]
     assert "its symbols make" in told.err
     assert "absent: No such file" in told.err
+    for name, status, word in (("good", 0, "model"), ("cut", 1, "error")):
+        stream = io.TextIOWrapper(io.BytesIO(names[name]))
+        with stream, monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", stream)
+            assert main(["verify", "--json", "-"]) == status
+        row = json.loads(capsys.readouterr().out)
+        assert row["input"] == "-"
+        assert word in row
     assert main(["verify", str(tmp_path)]) == 1
     assert "Is a directory; name the files in it" in capsys.readouterr().err
     codax.decode(longer)  # damaged, but not so that a decoder must see it

@@ -8,13 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small_codecs import packed_codec, photo, small_networks, synthetic, with_trellis
+from small_codecs import (
+    packed_codec,
+    photo,
+    small_networks,
+    synthetic,
+    traced,
+    with_trellis,
+)
 
 from codax.codecs.enhancement import fit_errors
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement
 from codax.errors import ConfigError, FormatError, ModelError
 from codax.evaluation.metrics import psnr
-from codax.face.codec import Codec
 from codax.files import container
 from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.rates import FineRates
@@ -25,9 +31,9 @@ START = 100
 
 
 @functools.cache
-def codec() -> Codec:
+def codec():
     """A small codec with one shape of tiles, so that little is compiled."""
-    return Codec(*with_trellis(*packed_codec(NAME), start=START), buckets=(24,))
+    return traced(*with_trellis(*packed_codec(NAME), start=START), buckets=(24,))
 
 
 def drawn(kind: str) -> np.ndarray:

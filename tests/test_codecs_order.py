@@ -67,8 +67,12 @@ def evaluator(codec, quality):
     """Evaluates steps for `encode` and `decode`."""
     q = np.array([quality], np.int32)
 
-    def run(step, state):
-        return tuple(np.asarray(a) for a in compiled(codec)(dict(state), q)[step.name])
+    def run(step, state, where):
+        found = [np.asarray(a) for a in compiled(codec)(dict(state), q)[step.name]]
+        if where is None:
+            return tuple(found)
+        rows, columns = where.shape
+        return tuple(a[0, :rows, :columns][where] for a in found)
 
     return run
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from small_codecs import packed_codec, photo, small_codec, synthetic
+from small_codecs import packed_codec, photo, small_codec, synthetic, traced
 
 from codax.coding.effort import EFFORTS, Effort
 from codax.coding.rate import rate
@@ -15,7 +15,6 @@ from codax.coding.refining import refine
 from codax.entropy.quantisers import drawn
 from codax.evaluation.candidate import learned
 from codax.evaluation.metrics import psnr
-from codax.face.codec import Codec
 
 STEPS = 50
 
@@ -29,7 +28,7 @@ def short(monkeypatch):
 @functools.cache
 def codec_of(name):
     """A small codec with one shape of tiles, so that little is compiled."""
-    return Codec(*packed_codec(name), buckets=(24,))
+    return traced(*packed_codec(name), buckets=(24,))
 
 
 def price_of_file(codec, rgb, quality, **options):

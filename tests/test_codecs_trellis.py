@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from small_codecs import packed_codec, photo, with_trellis
+from small_codecs import packed_codec, photo, traced, with_trellis
 
 from codax.errors import ConfigError, FormatError
 from codax.face.codec import Codec
@@ -26,7 +26,7 @@ def codec(trellis: bool = True) -> Codec:
     """A small codec with one shape of tiles, so that little is compiled."""
     packed, card = packed_codec("quadtree")
     if trellis:
-        return Codec(*with_trellis(packed, card, start=START), buckets=(24,))
+        return traced(*with_trellis(packed, card, start=START), buckets=(24,))
     found = Codec(packed, card, buckets=(24,))
     found.coder.runtime = codec().coder.runtime  # Compiled already.
     return found

@@ -51,6 +51,28 @@ def test_take_and_put_follow_the_places(name, xp):
 
 
 @pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("some", [False, True])
+def test_what_is_written_in_place_is_what_is_put(name, some):
+    mask, random = MASKS[name], np.random.default_rng(0)
+    whole = random.normal(size=(1, *SHAPE[1:])).astype(np.float32)
+    rows, columns = 3, 5  # The picture's own; the rest of the array is left alone.
+    where = mask.where(rows, columns)
+    if some:
+        picked = random.random((rows, columns)) < 0.5
+        where = picked if where is None else where & picked
+    expected = np.zeros_like(whole)
+    values = mask.take(whole)
+    expected[0, :rows, :columns] = mask.put(expected, values)[0, :rows, :columns]
+    values = values[0, :rows, :columns]
+    if where is not None:
+        expected[0, :rows, :columns] *= where[..., None]
+        values = values[where]
+    found = np.zeros_like(whole)
+    mask.write(found, values, where)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", MASKS)
 def test_a_mask_is_data(name):
     mask = MASKS[name]
     assert Mask.read(json.loads(json.dumps(mask.describe()))) == mask

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_codecs import packed_codec, photo, synthetic
 
+from codax.coding.oracle import Oracle
 from codax.coding.order import extent
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Sessions, probe
@@ -72,18 +73,19 @@ def random_state(order, size, random):
 def test_exact_networks_give_the_integers_of_jax_and_of_the_oracle(name):
     random = np.random.default_rng(0)
     runtime, networks = on_onnx(name).runtime, on_jax(name).runtime
+    oracle = Oracle(*parts(name)[:3])
     for size, quality in zip(SIZES, QUALITIES, strict=True):
         state = random_state(runtime.order, size, random)
         here = runtime.steps(*size, quality)
         others = [networks.steps(*size, quality)]
         if size == SIZES[-1]:
-            others.append(networks.steps(*size, quality, oracle=True))
+            others.append(oracle.steps(*size, quality))
         for step in runtime.order.steps:
             if step.network is None or step.whole:
                 continue
-            found = here(step, state)
+            found = here(step, state, None)
             for other in others:
-                for one, two in zip(found, other(step, state), strict=True):
+                for one, two in zip(found, other(step, state, None), strict=True):
                     np.testing.assert_array_equal(one, two, err_msg=step.name)
 
 
@@ -145,7 +147,8 @@ def test_a_processor_that_fails_the_test_is_refused():
     runtime = Sessions(graphs, packed, order, tests | {"y": "00000000"})
     (step,) = (step for step in order.steps if step.name == "y")
     state = random_state(order, (64, 64), np.random.default_rng(0))
-    words = refused(UnsupportedError, lambda: runtime.steps(64, 64, 100)(step, state))
+    run = runtime.steps
+    words = refused(UnsupportedError, lambda: run(64, 64, 100)(step, state, None))
     assert "step y" in words
     assert "runtime=jax" in words
 

@@ -136,7 +136,7 @@ pictures.mkdir()
 words = ["--codecs", "rvq-tiny,jpeg", "--qualities", "20,50,80,95"]
 assert main(["evaluate", str(pictures), "-o", str(out / "report"), *words]) == 0
 assert main(["encode", str(photo), "-o", cut, "-f", "--effort", "9"]) == 1
-assert main(["decode", file, "-o", back, "-f", "--oracle"]) == 1
+assert main(["decode", file, "-o", back, "-f", "--oracle"]) == 0
 assert main(["train", "quadtree-tiny", "-o", str(out / "run"), "--steps", "1"]) == 1
 codec = codax.load("rvq-tiny")
 assert codec.file_tokens(Path(file).read_bytes()).shape[0] == 1
@@ -170,9 +170,8 @@ def test_everyday_work_without_jax(tmp_path):
     assert "codax.register needs" in done.stdout
     for line in (
         "refinement, of efforts 7 to 9, needs jax, which is not installed",
-        "rvq-tiny-v5 on JAX needs",
         "the runtime of JAX needs jax",
     ):
         assert line in done.stderr
-    assert done.stderr.count("`pip install 'codax[jax]'` brings it") == 3
+    assert done.stderr.count("`pip install 'codax[jax]'` brings it") == 2
     assert "Traceback" not in done.stderr

@@ -200,6 +200,29 @@ def test_a_signal_ends_at_once_and_leaves_nothing(number, status, jobs, tmp_path
     assert [path.name for path in (tmp_path / "new" / "out").iterdir()] == ["1.codax"]
 
 
+PRESSED = """
+import sys
+from codax.__main__ import main
+
+class Pressed:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            raise KeyboardInterrupt
+
+wanted = sys.argv.pop()
+sys.meta_path.insert(0, Pressed())
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("name", ["codax.cli", "codax.cli.models"])
+def test_ctrl_c_while_the_program_loads_is_quiet(name):
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSED, "models", name], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (130, "", "")
+
+
 def test_nohup_stays_ignored(tmp_path):
     script = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"

@@ -28,7 +28,7 @@ def test_graphs_of_a_codec_hold_no_weights_and_code():
             if packed[path].nbytes > 64:
                 assert packed[path].tobytes() not in graph.model
     order = codec.coder.order
-    runtime = Sessions(graphs, packed, order, probe_sums(codec.model))
+    runtime = Sessions(graphs, packed, order, probe_sums(codec.model, graphs, packed))
     rgb = synthetic(40, 70)
     one = codec.coder.compress(rgb, 120)
     two = SampleCoder(packed, card, order, runtime).compress(rgb, 120)

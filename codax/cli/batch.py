@@ -220,7 +220,7 @@ def _outcome(
         raise
     # One damaged file, whatever it breaks, must not cost the others.
     except Exception as error:
-        report.error("stdin" if job.source == STREAM else job.source, error)
+        report.error(job.source, error)
         return None
 
 

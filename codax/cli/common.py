@@ -32,6 +32,7 @@ _formatter = functools.partial(
 _SIZE = re.compile(
     r"((?:\d+(?:\.\d*)?|\.\d+)(?:e\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE
 )
+_NUMBER = re.compile(r"-\.?\d")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
@@ -46,6 +47,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             **{"allow_abbrev": False, "formatter_class": _formatter, **options}
         )
+        # A value may begin as a negative number, such as that of --region.
+        self._negative_number_matcher = _NUMBER
 
     def error(self, message: str) -> NoReturn:
         """Raises instead of printing the usage and leaving."""

@@ -78,7 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     rare.add_argument(
         "--oracle",
         action="store_true",
-        help="probabilities by NumPy integers: slow; takes JAX",
+        help="probabilities by NumPy instead of a runtime: slow",
     )
 
 

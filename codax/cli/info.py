@@ -8,7 +8,7 @@ from typing import Any
 
 from codax.cli.common import add_common
 from codax.cli.outputs import read_source
-from codax.cli.reporting import Reporter, one_line
+from codax.cli.reporting import Reporter, said_name
 
 __all__ = ["add_parser", "run"]
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             report.data(json.dumps({"input": name, **fields}))
         else:
-            report.data("\n".join([one_line(name), *_lines(fields)]))
+            report.data("\n".join([said_name(name), *_lines(fields)]))
     return status
 
 

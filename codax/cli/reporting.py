@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codax.cli.compiling import Compilations
+from codax.cli.plan import STREAM
 from codax.errors import CodaxError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "describe",
     "one_line",
     "prepare_streams",
+    "said_name",
     "say",
 ]
 
@@ -79,6 +81,11 @@ def say(text: str, *, before: str = "", end: str = "\n") -> None:
 def one_line(text: str) -> str:
     """A text without line breaks and other control characters, which are escaped."""
     return text.translate(_CONTROLS)
+
+
+def said_name(name: str) -> str:
+    """The name of an input for people, on one line; `-` is stdin."""
+    return "stdin" if name == STREAM else one_line(name)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -153,12 +160,12 @@ class Reporter:
             raise StdoutError(f"stdout: {error.strerror}") from error
 
     def error(self, name: str, error: BaseException) -> None:
-        """Reports one file that failed."""
-        text = describe(error)
+        """Reports one input that failed, by its name on the command line."""
+        text, said = describe(error), said_name(name)
         if self._verbose > 1:
             traceback.print_exception(error)
         # An OSError of the file itself names it already.
-        prefix = "" if text.startswith(f"{one_line(name)}: ") else f"{name}: "
+        prefix = "" if text.startswith(f"{said}: ") else f"{said}: "
         self.say(f"codax: {prefix}{text}")
         if self.json:
             self.data(json.dumps({"input": name, "error": text}))

@@ -16,8 +16,7 @@ from codax.cli.common import (
     load_codec_file,
 )
 from codax.cli.outputs import InputError, read_source
-from codax.cli.plan import STREAM
-from codax.cli.reporting import Reporter, one_line
+from codax.cli.reporting import Reporter, said_name
 from codax.coding.telling import listening
 
 __all__ = ["add_parser", "run"]
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         except BrokenPipeError:
             raise
         except (CodaxError, OSError) as error:
-            report.error("stdin" if name == STREAM else name, error)
+            report.error(name, error)
             status = 1
             continue
         seconds = time.perf_counter() - start
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             report.data(json.dumps(fields))
         elif not args.quiet:
             report.data(
-                f"{one_line(name)}: good, {file.width}x{file.height}, {len(data)} B, "
+                f"{said_name(name)}: good, {file.width}x{file.height}, {len(data)} B, "
                 f"{model}, {seconds:.2f} s"
             )
     return status

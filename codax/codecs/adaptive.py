@@ -114,8 +114,10 @@ def _odds(half: int):
         if known:
             kind, which, flag = known
             seen = types_of(kind, which, prior.large, prior.small)
-            own = channels((0,), FIELDS[0]).where(*features.shape[1:3])
-            own = np.asarray(own)[None, :, :, None]
+            # The black fields; sides are free where the network is traced to a graph.
+            rows, columns = (jnp.arange(side) for side in features.shape[1:3])
+            black = (rows[:, None] + columns[None, :]) % 2 == 0
+            own = black[None, :, :, None].astype(jnp.float32)
             seen = jnp.concatenate([seen, flag], -1) * own * float(UNIT)
             features = jnp.concatenate([features, seen], -1)
         x = getattr(prior, f"map{half}")(features, extent, exact=exact)

@@ -21,11 +21,12 @@ def cost_maps(
 
     Args:
         steps: those of a coding order.
-        every: bits of the symbols of each step that coded any, in turn.
+        every: bits of the symbols of each step that coded any, in turn, whole or in
+            parts: [n * k] by position, or [k n].
         state: what was coded.
         extents: by target, the rows and columns that are coded.
     """
-    found = {}
+    found: dict[str, np.ndarray] = {}
     left = iter(every)
     for step in steps:
         # Layers that the quality does not have, the chroma of a grey picture.
@@ -34,11 +35,15 @@ def cost_maps(
         sides = extents[step.target]
         where = step.positions(state, *sides)
         own = np.ones(sides, bool) if where is None else where
-        bits = next(left, None) if own.any() else np.zeros(0)
-        if bits is None:
-            break
+        width = step.width(state[step.target].shape[-1])
+        count, sums = np.count_nonzero(own), [np.zeros(0)]
+        while sum(map(len, sums)) < count:
+            bits = next(left, None)
+            if bits is None:
+                return found
+            # Rounds are rows of one channel each; other steps list by position.
+            rounds = bits.ndim > 1
+            sums.append(bits.sum(0) if rounds else bits.reshape(-1, width).sum(-1))
         found[step.name] = np.zeros(own.shape)
-        # Rounds are rows of one channel each; other steps list by position.
-        sums = bits.sum(0) if bits.ndim > 1 else bits.reshape(own.sum(), -1).sum(-1)
-        found[step.name][own] = sums
+        found[step.name][own] = np.concatenate(sums)
     return found

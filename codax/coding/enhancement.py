@@ -30,6 +30,7 @@ from codax.transforms.arrays import (
     depth_to_space,
     space_to_depth,
 )
+from codax.transforms.threads import side_by_side
 
 __all__ = ["COEFFICIENTS", "ERRORS", "FLAGS", "Enhancement", "pays"]
 
@@ -48,13 +49,22 @@ LEAST, EACH = 8.0, 2.0
 is not worth looking at."""
 
 
+STRIP = 16
+"""Rows of cells whose errors are looked at together: a part of a large picture."""
+
+
+def strips(rows: int) -> list[slice]:
+    """Rows of cells in strips from the top."""
+    return [slice(at, min(at + STRIP, rows)) for at in range(0, rows, STRIP)]
+
+
 def pays(value: Array, kept: Array, bits: Mapping[str, Array]) -> Array:
-    """Which cells are worth coding, bool[N h w].
+    """Which cells are worth coding, bool[...].
 
     Args:
-        value: float32[N h w 768], coefficients in steps.
+        value: float32[... 768], coefficients in steps.
         kept: the same shape, as they would be decoded.
-        bits: by step of the layer, [N h w], what they and a flag of 1 would cost.
+        bits: by step of the layer, [...], what they and a flag of 1 would cost.
     """
     xp = array_module(value)
     silent = -xp.log2(1.0 - 2.0 ** -xp.maximum(bits[FLAGS], LEAST_FLAG))
@@ -94,17 +104,33 @@ class Enhancement:
             )
         return cls(matrix.astype(np.float32), steps.astype(np.float32))
 
-    def analyse(self, rgb: np.ndarray, base: np.ndarray, quality: int) -> np.ndarray:
-        """Coefficients of an error, float32[1 h w 768] in steps.
+    def analyse(
+        self, rgb: np.ndarray, base: np.ndarray, quality: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of an error that may be worth their bits.
 
         Args:
             rgb: uint8[H W 3].
             base: the same shape, what is decoded without the layer.
             quality: half steps 0..200, as networks are told.
+
+        Returns:
+            Which they are, bool[h w], and their coefficients, float32[n 768] in steps.
         """
-        missing = [(0, -side % CELL) for side in rgb.shape[:2]]
-        error = np.pad(rgb.astype(np.float32) - base, (*missing, (0, 0)))
-        return space_to_depth(error[None], CELL) @ (self.matrix / self.steps[quality])
+        matrix = self.matrix / self.steps[quality]
+
+        def find(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+            pixels = slice(CELL * rows.start, CELL * rows.stop)
+            error = rgb[pixels].astype(np.float32) - base[pixels]
+            missing = [(0, -side % CELL) for side in error.shape[:2]]
+            error = np.pad(error, (*missing, (0, 0)))
+            value = space_to_depth(error[None], CELL)[0] @ matrix
+            worth = np.maximum(SLOPE * value**2 - EACH, 0.0).sum(-1)
+            return worth > LEAST, value[worth > LEAST]
+
+        every = side_by_side(find, strips(-(-len(rgb) // CELL)))
+        where, found = zip(*every, strict=True)
+        return np.concatenate(where), np.concatenate(found)
 
     def synthesise(
         self, base: np.ndarray, latents: Mapping[str, Any], quality: int
@@ -119,15 +145,15 @@ class Enhancement:
         rows, columns = np.nonzero(latents[FLAGS][..., 0])
         if not rows.size:
             return base
-        height, width = base.shape[:2]
-        own = latents[ERRORS][rows, columns].astype(np.float32)
-        found = np.zeros((1, *latents[ERRORS].shape), np.float32)
-        found[0, rows, columns] = own @ (self.matrix.T * (self.steps[quality] / 16.0))
-        error = depth_to_space(found, CELL)[0, :height, :width]
-        return np.clip(np.round(base + error), 0, 255).astype(np.uint8)
-
-    @staticmethod
-    def candidates(value: np.ndarray) -> np.ndarray:
-        """Cells that may be worth their bits, float32[1 h w 1] of 0 and 1."""
-        worth = np.maximum(SLOPE * value**2 - EACH, 0.0).sum(-1, keepdims=True)
-        return (worth > LEAST).astype(np.float32)
+        matrix = self.matrix.T * (self.steps[quality] / 16.0)
+        picture = base.copy()
+        for strip in strips(len(latents[FLAGS])):
+            own = (rows >= strip.start) & (rows < strip.stop)
+            places = rows[own] - strip.start, columns[own]
+            values = latents[ERRORS][strip][places].astype(np.float32)
+            found = np.zeros((1, *latents[ERRORS][strip].shape), np.float32)
+            found[0][places] = values @ matrix
+            part = picture[CELL * strip.start : CELL * strip.stop]
+            error = depth_to_space(found, CELL)[0, : part.shape[0], : part.shape[1]]
+            part[:] = np.clip(np.round(part + error), 0, 255)
+        return picture

@@ -21,6 +21,7 @@ def run_step(
     order: Order,
     step: Step,
     state: State,
+    where: np.ndarray | None,
     size: tuple[int, int],
     network: Network | None,
     channels: Sequence[int],
@@ -33,6 +34,8 @@ def run_step(
         order: the codec's.
         step: one of its steps.
         state: what is known, float32[1 h w C] on padded grids.
+        where: bool[rows columns] of the target's grid, where the arrays are wanted;
+            None for everywhere.
         size: rows and columns of the picture.
         network: the step's; None where NumPy evaluates it, by `Step.whole`.
         channels: of the arrays that the network gives.
@@ -40,13 +43,14 @@ def run_step(
         shifts: by array, how many low bits of its values are not in the state.
 
     Returns:
-        Arrays float32[1 h w C] on the target's padded grid.
+        Arrays float32[1 h w C] on the target's padded grid, or [n C] of those wanted.
     """
     if network is None:
         return (run_whole(order, step, state, *size, shifts),)
     stride = order.strides[step.target]
-    sides = order.padded(*size, step.target)
-    outputs = [np.zeros((1, *sides, c), np.float32) for c in channels]
+    whole = (1, *order.padded(*size, step.target))
+    shape = whole if where is None else (np.count_nonzero(where),)
+    outputs = [np.zeros((*shape, c), np.float32) for c in channels]
     run_tiles(
         network,
         [(state[name], order.strides[name]) for name in step.reads],
@@ -54,6 +58,7 @@ def run_step(
         extent(*size),
         step.halo,
         buckets,
+        where=where,
     )
     return tuple(outputs)
 
@@ -126,9 +131,11 @@ def telling_run(run: Run, steps: Sequence[Step], low: float, high: float) -> Run
     names = [step.name for step in steps if step.network is not None]
     share = (high - low) / max(len(names), 1)
 
-    def told(step: Step, state: State) -> tuple[np.ndarray, ...]:
+    def told(
+        step: Step, state: State, where: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
         begin = low + share * names.index(step.name)
         with part(begin, begin + share):
-            return run(step, state)
+            return run(step, state, where)
 
     return told

@@ -25,6 +25,7 @@ def encode(
     trellis: Trellis | None = None,
     known: State | None = None,
     search: bool = False,
+    most: int | None = None,
 ) -> State:
     """Codes latents of one stage.
 
@@ -41,6 +42,8 @@ def encode(
             is derived and stands there already is not derived again.
         search: choose residuals without a trellis by bits and error, instead of
             rounding them.
+        most: positions that are coded at a time, where a step codes some only; None
+            for all, as a stream has them. For sinks that take a step in parts.
 
     Returns:
         By name what a decoder will have, also the arrays that are derived.
@@ -65,7 +68,7 @@ def encode(
     shapes = {name: value.shape for name, value in latents.items()}
     start = (known or {}) | _zeros(shapes)
     steps = steps_of(order, known is not None)
-    return _walk(steps, run, start, extents, code, len(sinks))
+    return _walk(steps, run, start, extents, code, len(sinks), most)
 
 
 def decode(
@@ -131,6 +134,7 @@ def _walk(
     extents: Mapping[str, tuple[int, int]],
     code: Callable[[Step, list[np.ndarray], Any, tuple[int, ...]], np.ndarray],
     layers: int,
+    most: int | None = None,
 ) -> State:
     """Walks steps; `code` codes the picture's own part of each, of a shape."""
     state = dict(start)
@@ -143,15 +147,24 @@ def _walk(
         where = step.positions(state, rows, columns) if step.coded else None
         if where is not None and not where.any():
             continue
-        heads = run(step, state) if step.network is not None else ()
+        heads = run(step, state, where) if step.network is not None else ()
         if not step.coded:
             (state[step.target],) = heads
             continue
-        own: Any = np.s_[0, :rows, :columns]
-        if where is not None:
-            own = (0, *np.nonzero(where))
-        values = np.zeros_like(step.take(state[step.target]))
-        own_heads = [head[own] for head in heads]
-        values[own] = code(step, own_heads, own, values[own].shape)
-        state[step.target] = step.put(state[step.target], values)
+        target = state[step.target]
+        width = step.width(target.shape[-1])
+        if where is None:
+            own: Any = np.s_[0, :rows, :columns]
+            own_heads = [head[own] for head in heads]
+            values = code(step, own_heads, own, (rows, columns, width))
+        else:
+            places, found = np.nonzero(where), []
+            count = places[0].size
+            for begin in range(0, count, most or count):
+                piece = slice(begin, min(begin + (most or count), count))
+                own = (0, *(place[piece] for place in places))
+                own_heads = [head[piece] for head in heads]
+                found.append(code(step, own_heads, own, (len(own[1]), width)))
+            values = np.concatenate(found)
+        step.write(target, values, where)
     return state

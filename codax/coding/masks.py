@@ -112,6 +112,39 @@ class Mask:
             return inner
         return xp.concatenate([known[..., :low], inner, known[..., high:]], -1)
 
+    def write(
+        self, whole: np.ndarray, values: np.ndarray, where: np.ndarray | None
+    ) -> None:
+        """Writes values into an array of NumPy, in place.
+
+        Args:
+            whole: [1 h w C].
+            values: [rows columns width]; or [n width], at some positions row by row.
+            where: bool[rows columns], these positions; None for all.
+        """
+        same = self._same
+        # First row, first column and distance, and the channels there.
+        parts: list[Any] = [(0, 0, 1, same)]
+        if same is None:
+            low, _, blocks = self._blocks
+            begins = [low + block * self.width for block in blocks]
+            parts = [
+                (place // 2, place % 2, 2, slice(begin, begin + self.width))
+                for place, begin in enumerate(begins)
+            ]
+        if where is None:
+            rows, columns, _ = values.shape
+            for i, j, step, channels in parts:
+                own = values[i::step, j::step]
+                whole[0][i:rows:step, j:columns:step, channels] = own
+            return
+        rows, columns = np.nonzero(where)
+        for i, j, step, channels in parts:
+            here = (rows % step == i) & (columns % step == j)
+            picked = np.arange(whole.shape[-1])[channels]
+            target = rows[here, None], columns[here, None], picked
+            whole[0][target] = values[here]
+
     @cached_property
     def _same(self) -> Any:
         """The channels, where all places that code anything code the same ones."""

@@ -50,8 +50,10 @@ CELL = 16
 
 State = dict[str, Any]
 Network = Callable[..., tuple[Any, ...]]
-Run = Callable[["Step", State], tuple[np.ndarray, ...]]
-"""Evaluates a step's network on whole arrays of the state, in tiles or not."""
+Run = Callable[["Step", State, np.ndarray | None], tuple[np.ndarray, ...]]
+"""`(step, state, where)`: evaluates a step's network on whole arrays of the state, in
+tiles or not. Gives arrays [1 h w k], or where a mask bool[rows columns] is given only
+what it is there, [n k] row by row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,22 @@ class Step:
     def put(self, known: Any, values: Any) -> Any:
         """Writes values [N h w k] into the array known so far."""
         return values if self.mask is None else self.mask.put(known, values)
+
+    def width(self, channels: int) -> int:
+        """Symbols at each position that is coded, of an array of so many channels."""
+        return channels if self.mask is None else self.mask.width
+
+    def write(
+        self, whole: np.ndarray, values: np.ndarray, where: np.ndarray | None
+    ) -> None:
+        """Does what `put` does, in place, see `Mask.write`."""
+        if self.mask is not None:
+            self.mask.write(whole, values, where)
+        elif where is None:
+            rows, columns, _ = values.shape
+            whole[0, :rows, :columns] = values
+        else:
+            whole[0, : where.shape[0], : where.shape[1]][where] = values
 
     def where(self, rows: int, columns: int) -> np.ndarray | None:
         """The positions that the step codes, bool[rows columns]; None for all."""
@@ -221,14 +239,6 @@ class Order:
             name: extent(height, width, self.strides[name]) for name in self.sources
         }
 
-    def own(self, found: State, height: int, width: int) -> dict[str, np.ndarray]:
-        """Coded arrays [1 h w C] on the picture's own grids, int32[h w C]."""
-        return {
-            name: found[name][0, :rows, :columns].astype(np.int32)
-            for name, (rows, columns) in self.extents(height, width).items()
-            if name in found
-        }
-
     def pad(
         self, latents: Mapping[str, np.ndarray], height: int, width: int
     ) -> dict[str, np.ndarray]:
@@ -239,6 +249,15 @@ class Order:
             rows, columns = value.shape[1:3]
             found[name][:, :rows, :columns] = value
         return found
+
+    def own(self, state: State, height: int, width: int) -> dict[str, np.ndarray]:
+        """Coded arrays of a state on the picture's own grids, int32[h w C]."""
+        extents = self.extents(height, width)
+        return {
+            name: value[0, : extents[name][0], : extents[name][1]].astype(np.int32)
+            for name, value in state.items()
+            if name in extents
+        }
 
     def to_json(self) -> str:
         """The order as the text of `order.json`."""

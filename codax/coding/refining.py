@@ -25,7 +25,7 @@ from codax.coding.order import CELL, extent
 from codax.coding.rate import rate
 from codax.coding.running import Networks
 from codax.coding.telling import part, tell
-from codax.coding.tiles import Span, inside, keep, tiles, window
+from codax.coding.tiles import Span, inside, kept, tiles, window
 from codax.transforms.layers import grid_mask
 
 __all__ = ["refine"]
@@ -79,7 +79,9 @@ def refine(
         with part(number / len(every), (number + 1) / len(every)):
             refined = _refine_tile(networks, parts, moves, steps, args)
         for name, value in refined.items():
-            keep(found[name], value, row, column, networks.order.strides[name])
+            whole, stride = found[name], networks.order.strides[name]
+            source, target = kept(row, column, stride, whole.shape[1:3])
+            whole[0][target] = value[0][source]
     return found
 
 

@@ -17,7 +17,6 @@ from codax.coding.forks import check_fork
 from codax.coding.gathering import call_together
 from codax.coding.order import Order, Run, State, Step
 from codax.coding.tiles import check_buckets
-from codax.entropy.oracle import evaluate
 
 __all__ = ["Batched", "Networks", "latents_of", "pixels_of"]
 
@@ -129,7 +128,6 @@ class Networks:
         quality: int,
         *,
         shifts: Mapping[str, int] | None = None,
-        oracle: bool = False,
     ) -> Run:
         """What evaluates a step's exact network for a picture.
 
@@ -138,17 +136,15 @@ class Networks:
             width: columns of the picture.
             quality: half steps 0..200.
             shifts: by array, how many low bits of its values are not in the state.
-            oracle: by NumPy instead of XLA.
         """
         check_fork()
         q = np.array([quality], np.int32)
         prior = self.model.prior
 
-        def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        def run(
+            step: Step, state: State, where: np.ndarray | None
+        ) -> tuple[np.ndarray, ...]:
             network = self._networks[step.name]
-
-            def by_oracle(*args):
-                return evaluate(lambda *a: network(prior, *a[:-1], q, a[-1]), *args)
 
             def by_xla(*args):
                 call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
@@ -158,8 +154,9 @@ class Networks:
                 self.order,
                 step,
                 state,
+                where,
                 (height, width),
-                None if step.whole else by_oracle if oracle else by_xla,
+                None if step.whole else by_xla,
                 () if step.whole else prior.output_channels(step),
                 self.buckets,
                 shifts or {},

@@ -6,6 +6,7 @@ What evaluates networks is a *runtime*, see `codax.coding.runtimes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,20 @@ import numpy as np
 from codax.coding import interpreters
 from codax.coding.analysing import closed, refined
 from codax.coding.costs import cost_maps
-from codax.coding.enhancement import ERRORS, FLAGS, Enhancement, pays
+from codax.coding.enhancement import Enhancement
+from codax.coding.enhancing import worth
 from codax.coding.evaluating import telling_run
+from codax.coding.layers import streams_of
+from codax.coding.oracle import Oracle
 from codax.coding.order import (
     CELL,
     Order,
-    State,
     SymbolSink,
     layer_count,
     layers_at,
     steps_of,
 )
+from codax.coding.preview import Preview
 from codax.coding.reversible import Prefix, every_shift, level_count, names_of
 from codax.coding.telling import part, tell
 from codax.entropy.coder import (
@@ -35,8 +39,8 @@ from codax.entropy.coder import (
 )
 from codax.entropy.tables import ANCHOR_SPACING
 from codax.entropy.trellis import Trellis
-from codax.errors import FormatError
-from codax.files.container import Container, join_layers, split_layers
+from codax.errors import FormatError, UnsupportedError
+from codax.files.container import Container, join_layers
 from codax.files.regions import Region
 
 __all__ = ["SampleCoder"]
@@ -63,9 +67,11 @@ class SampleCoder:
         refines: whether its latents can be refined by gradient descent.
         trellis: how residuals are quantised dependently; None without tables for it.
         enhancement: the transform of the enhancement layer; None without one.
+        preview: what makes small pictures; None where nothing does.
         order: the coding order.
         runtime: what evaluates the networks.
-        networks: gives the runtime of JAX, for what takes gradients or the oracle.
+        networks: gives the runtime of JAX, for what takes gradients.
+        oracle: gives what evaluates the exact networks by NumPy.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class SampleCoder:
         order: Order,
         runtime: Any,
         networks: Callable[[], Any] | None = None,
+        oracle: Callable[[], Oracle] | None = None,
     ):
         """Takes the parts.
 
@@ -84,6 +91,7 @@ class SampleCoder:
             order: the coding order of the weights.
             runtime: a `codax.coding.runtimes.Runtime` with the weights.
             networks: see the class; None where `runtime` has them.
+            oracle: see the class; None where there are no graphs for it.
 
         Raises:
             ModelError: tables are missing or break the rules.
@@ -96,10 +104,12 @@ class SampleCoder:
         self.lossless: bool = bool(card.get("lossless", False))
         self.order, self.runtime = order, runtime
         self.networks = networks or (lambda: runtime)
+        self.oracle = oracle or self._no_oracle
         self.layers = layer_count(order)
         self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
         self.enhancement = Enhancement.load(packed)
+        self.preview = Preview.load(packed, card, order)
         # Sources that share stored tables share what is made of them.
         by_name = {s.tables: s.load(packed) for s in order.sources.values()}
         self._sets = {name: by_name[s.tables] for name, s in order.sources.items()}
@@ -116,69 +126,49 @@ class SampleCoder:
 
         Args:
             quality: half steps 0..200.
-            refine: as of `compress`.
+            refine: as of `feed`.
             search: whether it may.
         """
         if self.trellis is None or refine or not search:
             return False
         return quality >= self.trellis.start
 
-    def compress(
-        self,
-        rgb: np.ndarray,
-        quality: int,
-        *,
-        search: bool = True,
-        passes: int = 0,
-        refine: int = 0,
-    ) -> bytes:
+    def compress(self, rgb: np.ndarray, quality: int, **effort: Any) -> bytes:
         """Codes samples.
 
         Args:
             rgb: uint8[H W 3]; a lossless codec also takes grey, uint8[H W 1] or
                 uint16[H W 1].
             quality: half steps 0..200.
-            search: choose residuals by bits and squared error, on the path of a trellis
-                where that is better (see `dependent`), else one by one; False rounds.
-            passes: of analysis by synthesis, where `refines`; see
-                `codax.coding.closing`.
-            refine: steps of gradient descent on the latents, where `refines`.
+            **effort: `search`, `passes` and `refine` of `feed`.
 
         Returns:
             The range-coder stream, or those of the quality's layers joined; before that
             of a lossless codec a `Prefix`.
         """
         coders = [SymbolEncoder() for _ in range(layers_at(quality, self.layers))]
-        prefix, _ = self.feed(
-            rgb, quality, coders, search=search, passes=passes, refine=refine
-        )
+        prefix, _ = self.feed(rgb, quality, coders, **effort)
         streams = [coder.finish() for coder in coders]
         if self.layers > 1:
             return join_layers(streams, self.layers)
         return prefix + streams[0]
 
     def costs(
-        self,
-        rgb: np.ndarray,
-        quality: int,
-        *,
-        search: bool = True,
-        passes: int = 0,
+        self, rgb: np.ndarray, quality: int, **effort: Any
     ) -> dict[str, np.ndarray]:
         """Where the bits of a stream go, from the tables that code it.
 
         Args:
             rgb: uint8[H W 3].
             quality: half steps 0..200.
-            search: as of `compress`.
-            passes: likewise.
+            **effort: as of `compress`.
 
         Returns:
             By step, bits float64[rows columns] at each position of the step's own grid:
             H/16 by W/16 for those of y, H/64 by W/64 for z, rounded up.
         """
         meters = [CostMeter() for _ in range(layers_at(quality, self.layers))]
-        _, state = self.feed(rgb, quality, meters, search=search, passes=passes)
+        _, state = self.feed(rgb, quality, meters, **effort)
         extents = self.order.extents(*rgb.shape[:2])
         every = [bits for meter in meters for bits in meter.bits]
         return cost_maps(self.order.steps, every, state, extents)
@@ -199,9 +189,11 @@ class SampleCoder:
             rgb: uint8[H W 3], or what else `compress` takes.
             quality: half steps 0..200.
             sinks: one for each layer.
-            search: as of `compress`.
-            passes: likewise.
-            refine: likewise.
+            search: choose residuals by bits and squared error, on the path of a trellis
+                where that is better (see `dependent`), else one by one; False rounds.
+            passes: of analysis by synthesis, where `refines`; see
+                `codax.coding.analysing`.
+            refine: steps of gradient descent on the latents, where `refines`.
 
         Returns:
             What stands before them in the stream, and what a decoder will have.
@@ -216,11 +208,20 @@ class SampleCoder:
         prefix, shifts = b"", {}
         extents, tables = self.order.extents(height, width), self.tables(quality)
 
-        def code(latents, sinks, begin, end, known=None):
+        def code(latents, sinks, begin, end, known=None, most=None):
             steps = steps_of(self.order, known is not None)
             told = telling_run(run, steps, begin, end)
             return interpreters.encode(
-                self.order, told, latents, extents, tables, sinks, used, known, search
+                self.order,
+                told,
+                latents,
+                extents,
+                tables,
+                sinks,
+                used,
+                known,
+                search=search,
+                most=most,
             )
 
         if self.lossless:
@@ -243,39 +244,18 @@ class SampleCoder:
                 latents = refined(self.networks(), rgb, latents, quality, refine)
         layer = self.enhancement
         kept = code(latents, sinks, begun, 1.0 if layer is None else _CODED)
+        del latents
         if layer is not None:
             known = self.order.own(kept, height, width)
             with part(_CODED, _ENHANCED):
                 base = self.runtime.synthesise(known, height, width, quality)
             error = layer.analyse(rgb, base, quality)
-            flags, kept = self._worth(error, code, kept, extents)
-            late = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
+            del base, known
+            tried = partial(code, begin=_ENHANCED, end=_TRIED)
+            late, kept = worth(self.order, (height, width), *error, tried, kept)
             kept = code(late, sinks, _TRIED, 1.0, kept)
         tell(1.0)
         return prefix, kept
-
-    def _worth(
-        self,
-        error: np.ndarray,
-        code: Callable[..., State],
-        known: State,
-        extents: Mapping[str, tuple[int, int]],
-    ) -> tuple[np.ndarray, State]:
-        """The cells whose errors are worth their bits, float32[1 h w 1] of 0 and 1.
-
-        And what is known, with what was derived to find out.
-        """
-        flags = Enhancement.candidates(error)
-        if not flags.any():
-            return flags, known
-        meter = CostMeter()
-        height, width = (CELL * side for side in error.shape[1:3])
-        latents = self.order.pad({ERRORS: error, FLAGS: flags}, height, width)
-        state = code(latents, [meter], _ENHANCED, _TRIED, known)
-        maps = cost_maps(steps_of(self.order, 1), meter.bits, state, extents)
-        bits = {name: value[None] for name, value in maps.items()}
-        kept = self.order.own(state, height, width)[ERRORS][None] / np.float32(16.0)
-        return flags * pays(error, kept, bits)[..., None], state
 
     def decompress(
         self,
@@ -297,7 +277,7 @@ class SampleCoder:
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
-            oracle: evaluate the exact networks with NumPy instead; takes JAX.
+            oracle: evaluate the exact networks with NumPy instead.
             region: the part that is wanted; the networks of the synthesis run there
                 only.
 
@@ -307,6 +287,7 @@ class SampleCoder:
 
         Raises:
             FormatError: the stream is damaged.
+            UnsupportedError: an oracle was asked for, and there are no graphs for it.
         """
         used = self._trellis_of(quality, trellis)
         with part(0.0, 1.0 if self.lossless else _DECODED):
@@ -325,6 +306,40 @@ class SampleCoder:
             }
             picture = self._picture(own, around.height, around.width, told)
             return region.within(around).of(picture)
+
+    def reduced(
+        self,
+        stream: bytes,
+        height: int,
+        width: int,
+        quality: int,
+        reduction: int,
+        *,
+        trellis: bool | None = None,
+    ) -> np.ndarray:
+        """Decodes a smaller picture, where there is a `preview`.
+
+        Args:
+            stream: from `compress`, as all up to the quality.
+            height: rows of the whole picture.
+            width: columns of it.
+            quality: half steps.
+            reduction: pixels of a side that become one, of `codax.coding.preview`.
+            trellis: as of `decompress`.
+
+        Returns:
+            uint8[ceil(H/r) ceil(W/r) 3].
+
+        Raises:
+            FormatError: the stream is damaged.
+            UnsupportedError: there is none.
+        """
+        if self.preview is None:
+            raise UnsupportedError(f"{self.name} has no quick way to small pictures")
+        used = self._trellis_of(quality, trellis)
+        latents, _ = self._decode(stream, height, width, quality, used, False)
+        told = _told(quality, used)
+        return self.preview.picture(latents, (height, width), reduction, told)
 
     def _picture(
         self, latents: dict[str, np.ndarray], height: int, width: int, told: int
@@ -355,7 +370,7 @@ class SampleCoder:
             quality: half steps 0..200.
             trellis: whether it was quantised dependently, as the file's header says;
                 None for what `compress` does by itself, without `refine`.
-            oracle: evaluate the exact networks with NumPy instead of XLA.
+            oracle: evaluate the exact networks with NumPy instead.
             checked: see that the stream ends where its symbols do.
 
         Returns:
@@ -391,20 +406,10 @@ class SampleCoder:
             prefix, stream = Prefix.read(stream, height, width, levels)
             shapes = {name: shapes[name] for name in names_of(shapes, prefix.colours)}
             shifts = every_shift(prefix.shifts)
-        streams = [stream]
-        if self.layers > 1:
-            streams = split_layers(stream)[0]
-            expected = layers_at(quality, self.layers)
-            if len(streams) != expected:
-                raise FormatError(
-                    f"{len(streams)} layers at quality {quality / 2:g}, expected "
-                    f"{expected} of the codec's {self.layers}"
-                )
-        coders = [(kind or SymbolDecoder)(stream) for stream in streams]
-        if oracle:
-            run = self.networks().steps(height, width, told, shifts=shifts, oracle=True)
-        else:
-            run = self.runtime.steps(height, width, told, shifts=shifts)
+        streams = streams_of(stream, quality, self.layers)
+        coders = [(kind or SymbolDecoder)(own) for own in streams]
+        runtime = self.oracle() if oracle else self.runtime
+        run = runtime.steps(height, width, told, shifts=shifts)
         found = interpreters.decode(
             order,
             telling_run(run, order.steps, 0.0, 1.0),
@@ -418,6 +423,9 @@ class SampleCoder:
             coder.finish()
         latents = order.own(found, height, width)
         return prefix.whole(latents) if prefix else latents, prefix
+
+    def _no_oracle(self) -> Oracle:
+        raise UnsupportedError(f"{self.name} has no graphs, which the oracle takes")
 
     def _trellis_of(self, quality: int, trellis: bool | None) -> Trellis | None:
         """What a stream was quantised dependently with; None where it was not."""

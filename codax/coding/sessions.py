@@ -12,7 +12,6 @@ import ctypes
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +22,16 @@ from codax.coding.evaluating import analyse, run_step, synthesise
 from codax.coding.order import Order, Run, State, Step
 from codax.coding.tiles import check_buckets
 from codax.errors import ModelError, UnsupportedError
+from codax.transforms.threads import processors, side_by_side
 
 __all__ = ["PROBE_QUALITY", "SIDES", "Graph", "Sessions", "probe", "probe_sum"]
 
-SIDES = tuple(range(4, 65, 4))
-"""Sides of tiles in cells of 1/16: graphs take any, larger ones take much memory."""
+SIDES = tuple(range(4, 97, 4))
+"""Sides of tiles in cells of 1/16: graphs take any. Tiles overlap, so that larger ones
+have less to compute."""
+STEADY = 64
+"""The largest side of floats, which come out a little otherwise in other tiles: an
+encoder shall write the same bytes as ever. Of 96 the synthesis takes 250 MB, too."""
 OPTIONS = {
     # bfloat16 in products of float32, where a processor has it.
     "mlas.enable_gemm_fastmath_arm64_bfloat16": "0",
@@ -95,6 +99,7 @@ class Sessions:
                 raise ModelError(f"graphs: step {step.name} has no graph or no test")
         check_buckets(buckets, max(step.halo for step in order.steps))
         self.order, self.buckets = order, buckets
+        self._steady = tuple(side for side in buckets if side <= STEADY) or buckets
         self._graphs, self._packed, self._tests = graphs, packed, tests
         self._runtime = _load_runtime()
         self._made: dict[str, Any] = {}
@@ -124,12 +129,15 @@ class Sessions:
             if step.network is not None and not step.whole
         )
 
-        def run(step: Step, state: State) -> tuple[np.ndarray, ...]:
+        def run(
+            step: Step, state: State, where: np.ndarray | None
+        ) -> tuple[np.ndarray, ...]:
             session = None if step.whole else self._session(str(step.network))
             return run_step(
                 self.order,
                 step,
                 state,
+                where,
                 (height, width),
                 session and (lambda *args: self._call(session, args, quality)),
                 () if session is None else _channels(session),
@@ -153,7 +161,7 @@ class Sessions:
             [output.name for output in session.get_outputs()],
             lambda *args: self._call(session, args, quality),
             _halo(session),
-            self.buckets,
+            self._steady,
         )
 
     def synthesise(
@@ -177,7 +185,7 @@ class Sessions:
             (height, width),
             lambda *args: self._call(session, args, quality),
             _halo(session),
-            self.buckets,
+            self._steady,
         )
 
     @property
@@ -228,9 +236,7 @@ class Sessions:
         """Makes sessions that will be needed, on all processors at once."""
         self._forget_others()
         missing = [name for name in names if name not in self._made]
-        if missing:
-            with ThreadPoolExecutor(_processors()) as pool:
-                list(pool.map(self._session, missing))
+        side_by_side(self._session, missing)
 
     def _forget_others(self) -> None:
         """Lets go of sessions of the process that this one was forked from.
@@ -246,7 +252,7 @@ class Sessions:
         """Makes the session of a network, and tries it if it is exact."""
         ort = self._runtime
         options = ort.SessionOptions()
-        options.intra_op_num_threads = _processors()
+        options.intra_op_num_threads = processors()
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -332,13 +338,6 @@ def _channels(session: Any) -> list[int]:
 
 def _halo(session: Any) -> int:
     return int(session.get_modelmeta().custom_metadata_map["halo"])
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _load_runtime() -> Any:

@@ -22,7 +22,7 @@ __all__ = [
     "Span",
     "check_buckets",
     "inside",
-    "keep",
+    "kept",
     "run_tiles",
     "spans",
     "tiles",
@@ -146,24 +146,40 @@ def run_tiles(
     buckets: tuple[int, ...],
     *,
     edge: bool = False,
+    where: np.ndarray | None = None,
 ) -> None:
     """Evaluates a local network on whole arrays, tile by tile.
 
     Args:
         network: `(*windows, extent) -> arrays`, all of one batch entry.
         inputs: arrays [1 h w C] and their cells per cell of 1/16 (z 0.25, pixels 16).
-        outputs: arrays to fill, likewise.
+        outputs: arrays to fill, likewise; [n C] where not all of them is wanted.
         grid: rows and columns of the picture at 1/16.
         halo: how far the network looks.
         buckets: see `spans`.
         edge: pad inputs by repeating their edge instead of zeros.
+        where: bool[rows columns], what of the outputs is wanted, row by row; tiles
+            without any are not evaluated. None for all of them.
     """
     every = list(tiles(grid, halo, buckets))
+    # Wanted positions are numbered from 1 on.
+    place = None if where is None else np.cumsum(where).reshape(where.shape) * where
     for number, (row, column) in enumerate(every, 1):
+        own, sides = None, () if place is None else place.shape
+        if place is not None:
+            own = place[kept(row, column, outputs[0][1], sides)[1]]
+            if not own.any():
+                continue
         windows = [window(a, row, column, f, edge=edge) for a, f in inputs]
         results = network(*windows, inside(row, column, grid))
         for (whole, factor), result in zip(outputs, results, strict=True):
-            keep(whole, np.asarray(result), row, column, factor)
+            if own is None:
+                source, target = kept(row, column, factor, whole.shape[1:3])
+                whole[0][target] = np.asarray(result)[0][source]
+            else:
+                source, _ = kept(row, column, factor, sides)
+                wanted = own.nonzero()
+                whole[own[wanted] - 1] = np.asarray(result)[0][source][wanted]
         tell(number / len(every))
 
 
@@ -176,15 +192,22 @@ def tiles(
             yield row, column
 
 
-def keep(
-    whole: np.ndarray, result: np.ndarray, row: Span, column: Span, factor: float
-) -> None:
-    """Copies the kept part of a tile's result into the whole array."""
-    source, target = [slice(None)], [slice(None)]
-    for span, length in ((row, whole.shape[1]), (column, whole.shape[2])):
+def kept(
+    row: Span, column: Span, factor: float, sides: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The part of a tile's result that is kept: there, and in the whole array.
+
+    Args:
+        row: the tile's rows.
+        column: its columns.
+        factor: cells of the array per cell of 1/16.
+        sides: rows and columns of the whole array.
+    """
+    source, target = [], []
+    for span, length in zip((row, column), sides, strict=True):
         low = int(span.low * factor)
         high = min(int(np.ceil(span.high * factor)), length)
         begin = int(span.begin * factor)
         source.append(slice(low - begin, high - begin))
         target.append(slice(low, high))
-    whole[tuple(target)] = result[tuple(source)]
+    return tuple(source), tuple(target)

@@ -34,6 +34,7 @@ from codax.entropy.tables import SCALE_COUNT, pack_tables, stored_tables
 from codax.entropy.units import LATENT_LIMIT
 from codax.errors import ModelError
 from codax.transforms.arrays import Array, array_module
+from codax.transforms.threads import side_by_side
 
 __all__ = ["NEXT", "Trellis", "points"]
 
@@ -46,7 +47,7 @@ BEST = 200
 """The highest quality, in half steps."""
 STEPS = (4, 64)
 """The least and the largest step, in sixteenths of a latent step."""
-BLOCK = 4096
+BLOCK = 2048
 """Positions whose paths are searched together: what a cache holds."""
 
 _INTO = np.array([np.argwhere(NEXT == state) for state in range(len(NEXT))])
@@ -207,8 +208,12 @@ class Trellis:
         starts = range(0, max(value.shape[1], 1), BLOCK)
         parts = [np.s_[:, at : at + BLOCK] for at in starts]
         arrays = (value, mean, scales)
-        found = [self.search(*(a[part] for a in arrays), scan=_scan) for part in parts]
-        symbols, index = zip(*found, strict=True)
+        _ = self._bits  # Made once.
+
+        def find(part: Any) -> tuple[np.ndarray, np.ndarray]:
+            return self.search(*(a[part] for a in arrays), scan=_scan)
+
+        symbols, index = zip(*side_by_side(find, parts), strict=True)
         return np.concatenate(symbols, 1), np.concatenate(index, 1)
 
     def search(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from codax.coding.effort import DEFAULT_EFFORT
+from codax.coding.oracle import Oracle
 from codax.coding.samples import SampleCoder
-from codax.coding.sessions import Sessions
+from codax.coding.sessions import Graph, Sessions
 from codax.coding.telling import Progress, listening
 from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
@@ -23,6 +24,7 @@ from codax.face.many import decode_many, encode_many
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
 from codax.zoo import cards
+from codax.zoo.graphs import read_graphs
 from codax.zoo.weights import read_checkpoint
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Codec:
         card: dict[str, Any],
         *,
         runtime: Sessions | None = None,
+        graphs: Callable[[], Mapping[str, Graph]] | None = None,
         **options: Any,
     ):
         """Takes stored weights, and what evaluates their networks.
@@ -60,6 +63,8 @@ class Codec:
             packed: stored arrays, see `codax.zoo.weights`.
             card: the checkpoint's card.
             runtime: what codes pictures; None for the networks on JAX.
+            graphs: gives the networks as graphs, for the oracle; None of a codec that
+                has none.
             **options: of the networks on JAX: `buckets`, sides in cells of 16 pixels
                 that they are compiled for.
 
@@ -72,7 +77,15 @@ class Codec:
         self._origin: _Origin | None = None
         self._build = functools.partial(jax_networks, packed, card, **options)
         used = self._networks if runtime is None else runtime
-        self.coder = SampleCoder(packed, card, used.order, used, lambda: self._networks)
+        order = used.order
+
+        @functools.cache
+        def oracle() -> Oracle:
+            return Oracle(graphs(), packed, order)  # type: ignore[misc]
+
+        self.coder = SampleCoder(
+            packed, card, order, used, lambda: self._networks, graphs and oracle
+        )
 
     @functools.cached_property
     def _networks(self) -> Any:
@@ -107,11 +120,12 @@ class Codec:
             UnsupportedError: the runtime is not installed.
         """
         packed, card = read_checkpoint(folder)
+        graphs = functools.partial(read_graphs, folder, card)
         if choose_runtime(runtime, card) == "jax":
-            found = cls(packed, card, **options)
+            found = cls(packed, card, graphs=graphs, **options)
         else:
             sessions = onnx_sessions(folder, packed, card, **options)
-            found = cls(packed, card, runtime=sessions)
+            found = cls(packed, card, runtime=sessions, graphs=graphs)
         identity = found.coder.codec_id, found.coder.weights_hash
         place = str(folder.resolve())
         found._origin = _Origin(*identity, place, runtime, tuple(options.items()))
@@ -211,7 +225,7 @@ class Codec:
         Args:
             data: a `.codax` file.
             max_pixels: refuse larger pictures before anything is allocated.
-            oracle: decode the probabilities with NumPy integers; takes JAX.
+            oracle: find the probabilities with NumPy instead of a runtime; slow.
             region: left, top, width and height of the part that is wanted, in samples
                 as they are coded, before any orientation; all of it if None.
             progress: is told, from 0 to 1, what is done.

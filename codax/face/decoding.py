@@ -20,6 +20,7 @@ from codax.zoo import cards
 __all__ = [
     "decode_file",
     "decode_with",
+    "previews",
     "read_beside",
     "read_for",
     "verify_file",
@@ -41,7 +42,7 @@ def decode_with(
         coder: of the weights that wrote the file.
         data: the whole file.
         max_pixels: refuse larger pictures before anything is allocated.
-        oracle: decode the probabilities with NumPy integers; takes JAX.
+        oracle: find the probabilities with NumPy instead of a runtime; slow.
         region: left, top, width and height of the part that is wanted, in samples as
             they are coded, before any orientation; all of it if None.
 
@@ -65,6 +66,7 @@ def decode_file(
     *,
     oracle: bool = False,
     region: Region | None = None,
+    reduction: int = 1,
 ) -> Image.Image:
     """Decodes a file that was read.
 
@@ -74,6 +76,8 @@ def decode_file(
             picture, which needs none.
         oracle: as of `decode_with`.
         region: the part of it that is wanted.
+        reduction: 1, or pixels of a side that become one, of a file that `previews`
+            says it for.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
@@ -102,18 +106,32 @@ def decode_file(
     if Tag.ALPHA in file.sections:
         alpha = planes.decode_plane(file.sections[Tag.ALPHA], file.height, file.width)
         alpha = alpha if region is None else region.of(alpha)
-    samples = coder.decompress(
-        file.stream,
-        file.height,
-        file.width,
-        file.quality,
-        trellis=file.trellis,
-        oracle=oracle,
-        region=region,
-    )
+    stream = file.stream, file.height, file.width, file.quality
+    if reduction > 1:
+        samples = coder.reduced(*stream, reduction, trellis=file.trellis)
+    else:
+        samples = coder.decompress(
+            *stream, trellis=file.trellis, oracle=oracle, region=region
+        )
     if coder.lossless:
         samples = _expected_samples(file, samples)
     return pictures.to_image(replace(picture, rgb=samples, alpha=alpha))
+
+
+def previews(
+    file: Container, find: Callable[[Container], SampleCoder]
+) -> tuple[int, ...]:
+    """By how much `decode_file` can reduce a file's picture, falling; may be nothing.
+
+    Args:
+        file: what `container.read` returned.
+        find: as of `decode_file`.
+    """
+    plain = Tag.ALPHA not in file.sections and Tag.MODE not in file.sections
+    if file.stored or not plain:
+        return ()
+    preview = find(file).preview
+    return () if preview is None else preview.reductions(file.quality)
 
 
 def verify_file(

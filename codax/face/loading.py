@@ -76,6 +76,7 @@ def decode_image(
     max_pixels: int = MAX_PIXELS,
     oracle: bool = False,
     region: tuple[int, int, int, int] | None = None,
+    reduction: int = 1,
 ) -> Image.Image:
     """Decodes the bytes of a file with the codec that wrote it.
 
@@ -83,8 +84,9 @@ def decode_image(
         data: the whole file.
         weights: path of the user's own weights, instead of those that ship.
         max_pixels: refuse larger pictures before anything is allocated.
-        oracle: decode the probabilities with NumPy integers; takes JAX.
+        oracle: find the probabilities with NumPy instead of a runtime; slow.
         region: as of `decode_with`.
+        reduction: as of `codax.face.decoding.decode_file`.
 
     Returns:
         The picture in its mode, with `icc_profile`, `exif` and `xmp` in its `info`.
@@ -100,4 +102,5 @@ def decode_image(
         lambda _: find_codec(file, weights).coder,
         oracle=oracle,
         region=Region.of_box(region),
+        reduction=reduction,
     )

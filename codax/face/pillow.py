@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImagePalette
 
 from codax.errors import CodaxError, UnsupportedError
-from codax.face.decoding import read_beside
-from codax.face.loading import decode_image, shared
+from codax.face.decoding import previews, read_beside
+from codax.face.loading import decode_image, find_codec, shared
 from codax.files import container, pictures
 from codax.zoo import cards
 
@@ -44,6 +44,7 @@ class CodaxImageFile(ImageFile.ImageFile):
     format_description = "codax learned image file"
     # Of the class too, since a copy by pickle is made without `_open`.
     _data: bytes | None = None
+    _reduction = 1
 
     def _open(self) -> None:
         """Reads all but the pixels."""
@@ -68,12 +69,38 @@ class CodaxImageFile(ImageFile.ImageFile):
     def _decode(self, data: bytes) -> Image.Image:
         """Takes the pixels of a file, and returns the picture they come from."""
         try:
-            image = decode_image(data)
+            image = decode_image(data, reduction=self._reduction)
         except CodaxError as error:
             raise OSError(str(error)) from error
         self._data = None
         self.im, self.palette, self.readonly = image.im, image.palette, 0
         return image
+
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> Any:
+        """Lets a smaller picture be decoded, which is quicker; as for JPEG.
+
+        Args:
+            mode: not looked at.
+            size: columns and rows that are needed at least.
+
+        Returns:
+            The mode, and left, top, right and bottom of the picture in what will be
+            decoded; None where that is the picture as it is, such as one with alpha.
+        """
+        if self._data is None or self._reduction != 1 or not size:
+            return None
+        width, height = self.size
+        try:
+            file = container.read(self._data, max_pixels=1 << 70)
+            known = previews(file, lambda file: find_codec(file).coder)
+        except CodaxError:  # Which `load` will say.
+            return None
+        for reduction in known:
+            if width // reduction >= size[0] and height // reduction >= size[1]:
+                self._reduction = reduction
+                self._size = -(-width // reduction), -(-height // reduction)
+                return self.mode, (0, 0, width / reduction, height / reduction)
+        return None
 
     def load(self) -> Any:
         """Decodes the pixels the first time, and closes a file of Pillow's own.

@@ -18,7 +18,7 @@ from codax.errors import ModelError
 from codax.face.building import pack_model
 from codax.face.codec import Codec
 from codax.train.config import TrainConfig
-from codax.train.graphs.networks import add_graphs
+from codax.train.graphs.networks import add_graphs, graphs_of
 from codax.train.state import averaged
 from codax.zoo.weights import (
     digest,
@@ -93,7 +93,13 @@ def codec_of(arrays: Arrays, config: TrainConfig, **options: Any) -> Codec:
         ModelError: the weights break a bound.
     """
     packed = pack_codec(arrays, config)
-    return Codec(packed, make_card(packed, config), **options)
+    codec = Codec(
+        packed,
+        make_card(packed, config),
+        graphs=lambda: graphs_of(codec.model, packed),
+        **options,
+    )
+    return codec
 
 
 def export_weights(

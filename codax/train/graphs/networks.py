@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from flax import nnx
 from jax import export
 from onnx import helper
 
+from codax.coding.oracle import Oracle
 from codax.coding.order import CELL, Order
 from codax.coding.running import latents_of, pixels_of
 from codax.coding.sessions import PROBE_QUALITY, Graph, probe, probe_sum
 from codax.coding.trees import flatten, metadata
-from codax.entropy.oracle import evaluate
 from codax.entropy.units import STORED
-from codax.errors import UnsupportedError
+from codax.errors import ModelError, UnsupportedError
 from codax.train.graphs.builder import Builder, Deferred, Operand, Tensor
 from codax.train.graphs.rules import RULES, SHORTCUTS, fold
 from codax.zoo.graphs import note_graphless, write_graphs
@@ -82,20 +81,36 @@ def graphs_of(model: Any, packed: Mapping[str, np.ndarray]) -> dict[str, Graph]:
     return found
 
 
-def probe_sums(model: Any) -> dict[str, str]:
+def probe_sums(
+    model: Any, graphs: Mapping[str, Graph], packed: Mapping[str, np.ndarray]
+) -> dict[str, str]:
     """What the exact networks give for a fixed input, by the name of the step.
 
     By the oracle: a NumPy that computes whole numbers right.
+
+    Args:
+        model: an `nnx` module.
+        graphs: what `graphs_of` made of it.
+        packed: its stored arrays by path.
+
+    Raises:
+        ModelError: JAX finds others by the module.
     """
     prior = model.prior
     order = Order.of(prior)
-    found = {}
-    for step in prior.steps:
-        if step.network is not None and not step.whole:
-            quality = np.array([PROBE_QUALITY], np.int32)
-            *reads, extent = probe(order, step)
-            network = partial(step.function, prior)
-            found[step.name] = probe_sum(evaluate(network, *reads, quality, extent))
+    oracle = Oracle(graphs, packed, order)
+    quality, found = np.array([PROBE_QUALITY], np.int32), {}
+    for step, own in zip(prior.steps, order.steps, strict=True):
+        if step.network is None or step.whole:
+            continue
+        *reads, extent = probe(order, step)
+        network, _ = oracle.network(own, PROBE_QUALITY)
+        found[step.name] = probe_sum(network(*reads, extent))
+        other = probe_sum(step.function(prior, *reads, quality, extent))
+        if other != found[step.name]:
+            raise ModelError(
+                f"step {step.name}: its graph gives other numbers than its network"
+            )
     return found
 
 
@@ -109,9 +124,13 @@ def add_graphs(folder: Path, model: Any, packed: Mapping[str, np.ndarray]) -> No
         folder: of the checkpoint, with a card.
         model: an `nnx` module.
         packed: its stored arrays by path, those that it shares with others as well.
+
+    Raises:
+        ModelError: as of `probe_sums`.
     """
     try:
-        write_graphs(folder, graphs_of(model, packed), probe_sums(model))
+        graphs = graphs_of(model, packed)
+        write_graphs(folder, graphs, probe_sums(model, graphs, packed))
     except UnsupportedError as error:
         note_graphless(folder, str(error))
 

@@ -1,20 +1,24 @@
 """The NumPy oracle and compiled XLA agree bit for bit, step by step."""
 
-import functools
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_codecs import photo, small_codec
+from onnx import TensorProto, helper
+from small_codecs import packed_codec, photo, small_codec
 
 from codax.codecs.families import FAMILIES
-from codax.entropy.oracle import evaluate
+from codax.coding.oracle import Oracle, Program
+from codax.coding.sessions import Graph
 from codax.entropy.units import LATENT_LIMIT
-from codax.errors import UnsupportedError
+from codax.errors import ModelError, UnsupportedError
 from codax.face.codec import Codec
 from codax.zoo.cards import list_cards
+from codax.zoo.graphs import read_graphs
+from codax.zoo.weights import read_checkpoint
 
+GOLDEN = Path(__file__).parent / "golden"
 GRID = (8, 12)
 EXTENT = np.array([7, 10], np.int32)
 
@@ -43,9 +47,11 @@ def random_state(codec, step, seed):
 
 
 def assert_oracle_agrees(codec):
-    prior = codec.model.prior
+    prior, oracle = codec.model.prior, codec.coder.oracle()
     compared = 0
-    for number, step in enumerate(prior.steps):
+    for number, (step, own) in enumerate(
+        zip(prior.steps, oracle.order.steps, strict=True)
+    ):
         if step.network is None or step.whole:
             continue
         reads = random_state(codec, step, number)
@@ -56,7 +62,7 @@ def assert_oracle_agrees(codec):
         compiled = jax.jit(network)
         for quality in (0, 77, 200):
             q = np.array([quality], np.int32)
-            ours = evaluate(functools.partial(network, q), *reads)
+            ours = oracle.network(own, quality)[0](*reads, EXTENT)
             for expected, got in zip(ours, compiled(q, *reads), strict=True):
                 assert expected.dtype == np.float32
                 assert np.array_equal(expected, np.asarray(got)), step.name
@@ -91,12 +97,37 @@ def test_files_decode_equally_by_oracle(name):
         assert np.any(usual[key])
 
 
+def graph_of(kind, *shapes, **attributes):
+    """A graph of one node."""
+    names = [f"x{k}" for k in range(len(shapes))]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in zip(names, shapes, strict=True)
+    ]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    node = helper.make_node(kind, names, ["y"], **attributes)
+    model = helper.make_model(helper.make_graph([node], "g", values, [out]))
+    return Program.read(Graph(model.SerializeToString(), ()), {})
+
+
 def test_operations_beyond_exact_networks_are_refused():
-    with pytest.raises(UnsupportedError, match="operation exp"):
-        evaluate(lambda x: (jnp.exp(x),), np.ones(3, np.float32))
+    with pytest.raises(UnsupportedError, match="operation Exp is not part"):
+        graph_of("Exp", (3,))(np.ones(3, np.float32))
+    whole = graph_of("Conv", (1, 2, 4, 4), (2, 2, 3, 3), pads=[1, 1, 1, 1])
+    with pytest.raises(UnsupportedError, match="only depthwise 3x3"):
+        whole(np.ones((1, 2, 4, 4)), np.ones((2, 2, 3, 3)))
 
 
-def test_dots_of_a_batch_of_batches_are_refused():
-    x = np.ones((2, 2, 3, 3), np.float32)
-    with pytest.raises(UnsupportedError, match="only batches of matrices"):
-        evaluate(lambda x: (jnp.matmul(x, x),), x)
+def test_graphs_that_are_missing():
+    codec = Codec.from_folder(GOLDEN / "hyperprior")
+    packed, order = read_checkpoint(GOLDEN / "hyperprior")[0], codec.coder.order
+    (step,) = (step for step in order.steps if step.name == "y")
+    with pytest.raises(ModelError, match="there is none of 'y'"):
+        Oracle({}, packed, order).network(step, 0)
+    graphs = read_graphs(GOLDEN / "hyperprior", codec.card)
+    with pytest.raises(ModelError, match=r"weights: .* is missing"):
+        Oracle(graphs, {}, order).network(step, 0)
+    bare = Codec(*packed_codec("factorized"))
+    stream = bare.coder.compress(photo()[:64, :64], 100)
+    with pytest.raises(UnsupportedError, match="has no graphs, which the oracle takes"):
+        bare.coder.decode_latents(stream, 64, 64, 100, oracle=True)
