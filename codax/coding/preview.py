@@ -31,7 +31,7 @@ within 1 dB of the decoded picture, reduced (`tests/test_coding_preview.py`)."""
 LAST = 180
 """The last such quality of codecs with an enhancement layer: above it most cells have
 errors, and those are of the picture that the networks make."""
-CODECS = ("factorized", "hyperprior", "channelwise", "quadtree", "fsq")
+CODECS = ("factorized", "hyperprior", "channelwise", "quadtree")
 """Families for which that was measured."""
 KLT, MEAN, DEVIATION = "g_s/klt", "g_s/mean", "g_s/gain/deviation"
 """Of what is stored with the weights."""

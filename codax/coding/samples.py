@@ -153,9 +153,7 @@ class SampleCoder:
             return join_layers(streams, self.layers)
         return prefix + streams[0]
 
-    def costs(
-        self, rgb: np.ndarray, quality: int, **effort: Any
-    ) -> dict[str, np.ndarray]:
+    def costs(self, rgb: np.ndarray, quality: int, **effort: Any) -> dict[str, Any]:
         """Where the bits of a stream go, from the tables that code it.
 
         Args:
@@ -198,7 +196,7 @@ class SampleCoder:
         Returns:
             What stands before them in the stream, and what a decoder will have.
         """
-        height, width = rgb.shape[:2]
+        size = height, width = rgb.shape[:2]
         dependent = self.dependent(quality, refine=refine, search=search)
         used = self.trellis if dependent else None
         quality = _told(quality, used)
@@ -233,7 +231,6 @@ class SampleCoder:
                 latents = self.runtime.analyse(rgb, quality)
         run = self.runtime.steps(height, width, quality, shifts=shifts)
         if passes and self.refines:
-            size = height, width
             with part(1.0 / every, looked / every):
                 latents = closed(
                     self.order, self.runtime, code, latents, size, quality, passes
@@ -252,7 +249,7 @@ class SampleCoder:
             error = layer.analyse(rgb, base, quality)
             del base, known
             tried = partial(code, begin=_ENHANCED, end=_TRIED)
-            late, kept = worth(self.order, (height, width), *error, tried, kept)
+            late, kept = worth(self.order, size, *error, tried, kept)
             kept = code(late, sinks, _TRIED, 1.0, kept)
         tell(1.0)
         return prefix, kept
