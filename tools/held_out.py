@@ -13,8 +13,8 @@ folder.
 
 A RUN is a folder, whose `weights.npz` is read, or a file of weights in one, such as
 `trunk.npz`: runs that go on are compared at equal steps. It may be the name or folder
-of exported weights, too; of those `--files` codes real files instead. `--steps` also
-prints the bits of each step of the coding order.
+of exported weights, too; of those `--files` codes real files instead, of NAME@eN with
+effort N. `--steps` also prints the bits of each step of the coding order.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import numpy as np
 from flax import nnx
 
 from codax.cli.runtime import prepare_jax
+from codax.coding.effort import DEFAULT_EFFORT
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
@@ -52,6 +53,7 @@ EXACT = 99.0
 
 def read(run: str) -> tuple[str, TrainConfig, Arrays]:
     """A run's name, configuration and arrays."""
+    run = run.partition("@e")[0]
     file = Path(run) if Path(run).is_file() else Path(run) / "weights.npz"
     if not file.is_file():
         return run, *read_start(run)
@@ -105,17 +107,20 @@ def curve(
 
 def file_curve(name: str, pictures: list[np.ndarray]) -> Curve:
     """Mean bits per pixel of files made with exported weights, and their PSNR."""
+    name, _, level = name.partition("@e")
+    effort = int(level or DEFAULT_EFFORT)
     codec = Codec.from_folder(find_card(name).folder)
     bpp, db = [], []
     for steps in QUALITIES:
         rates, quality = [], []
         for rgb in pictures:
-            data = codec.encode(rgb, quality=steps, fallback=False)
+            data = codec.encode(rgb, quality=steps, effort=effort, fallback=False)
             rates.append(8 * len(data) / rgb[..., 0].size)
             quality.append(min(psnr(rgb, np.asarray(codec.decode(data))), EXACT))
         bpp.append(float(np.mean(rates)))
         db.append(float(np.mean(quality)))
-    return Curve(name=codec.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
+    label = f"{codec.name}@e{effort}"
+    return Curve(name=label, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
 def change(anchor: Curve, test: Curve) -> str:
@@ -157,9 +162,9 @@ def _compare(given: argparse.Namespace) -> None:
         _, held_out = run_pictures(runs[0][1])
         pictures = centre_crops(held_out, given.pictures, given.side)
     anchor = None
-    for run in runs:
+    for run, name in zip(runs, given.runs, strict=True):
         if given.files:
-            found = file_curve(run[0], pictures)
+            found = file_curve(name, pictures)
         else:
             found = curve(*run, pictures, given.steps)
         anchor = anchor or found
