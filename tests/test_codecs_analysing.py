@@ -88,6 +88,7 @@ def test_files_and_training_add_the_difference_that_shows(monkeypatch):
 def test_efforts_are_in_order():
     every = [EFFORTS[level] for level in sorted(EFFORTS)]
     work = [(e.refine, e.passes, e.search) for e in every]
+    assert all(e.passes for e in every if e.refine)
     assert work == sorted(work)
     assert not EFFORTS[1].search
     assert EFFORTS[4].passes == 1

@@ -24,6 +24,11 @@ def batched(photos):
     return codec, codec.encode_many(photos, 60, batch=3, fallback=False)
 
 
+def test_a_misspelt_option_is_the_calls_error():
+    with pytest.raises(TypeError, match="unexpected keyword 'qualty'"):
+        small_codec("factorized").encode_many([synthetic(8, 8)], qualty=3)
+
+
 def test_bytes_depend_on_no_neighbour_and_no_place(batched, photos):
     codec, files = batched
     order = np.random.default_rng(0).permutation(len(photos))

@@ -18,7 +18,7 @@ from test_train_loop import pictures
 from codax.errors import ConfigError
 from codax.train import loop, runner
 from codax.train.folder import alone_in
-from codax.train.hosts import Hosts
+from codax.train.hosts import Hosts, join
 from codax.train.loop import train
 from codax.train.meeting import roll_call
 from codax.train.state import load_state
@@ -173,6 +173,44 @@ def test_nobody_meets_and_a_port_in_use():
     with socket.create_server(("", port)):
         with pytest.raises(ConfigError, match=f"port {port}: .*one that is free"):
             roll_call(f"localhost:{port}", 0, 2, 0.1)
+
+
+def test_who_else_knocks_or_answers_does_not_count():
+    port = free_port()
+    where = f"localhost:{port}"
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(roll_call, where, 0, 2, 20.0)
+        while True:
+            try:
+                silent = socket.create_connection(("localhost", port))
+                break
+            except OSError:
+                continue
+        with silent:
+            pool.submit(roll_call, where, 1, 2, 20.0).result()
+            first.result()
+    with socket.create_server(("localhost", 0)) as server:
+        where = f"localhost:{server.getsockname()[1]}"
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(roll_call, where, 1, 2, 5.0)
+            with server.accept()[0] as other:
+                other.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+            with pytest.raises(ConfigError, match=r"what answers at .* is no codax"):
+                told.result()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"coordinator": "localhost:99999", "rank": 0, "ranks": 2}, "port of 1 to 655"),
+        ({"coordinator": "localhost:17999", "rank": 0, "ranks": 0}, "ranks: got 0"),
+        ({"coordinator": "localhost:17999", "rank": 2, "ranks": 2}, "rank: got 2 of 2"),
+        ({"coordinator": "localhost:17999", "rank": 0}, "ranks is missing"),
+    ],
+)
+def test_numbers_that_cannot_be(given, said):
+    with pytest.raises(ConfigError, match=said):
+        join(**given)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

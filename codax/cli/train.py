@@ -230,7 +230,7 @@ def _meet(args: argparse.Namespace, report: Reporter) -> Hosts:
     prepare_jax("cpu" if args.device == "cpu" else "auto")
     from codax.train.hosts import join
 
-    if args.coordinator:
+    if None not in (args.coordinator, args.rank, args.ranks):
         report.note(f"host {args.rank} of {args.ranks} meets at {args.coordinator}")
     hosts = join(args.coordinator, args.rank, args.ranks)
     with hosts.together():

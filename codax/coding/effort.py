@@ -41,9 +41,9 @@ EFFORTS = {
     4: Effort(passes=1),
     5: Effort(passes=2),
     6: Effort(passes=4),
-    7: Effort(refine=60),
-    8: Effort(refine=100),
-    9: Effort(refine=300),
+    7: Effort(passes=2, refine=60),
+    8: Effort(passes=2, refine=100),
+    9: Effort(passes=2, refine=300),
 }
 """By level. Fewer steps of refinement than 60 gain less than a trellis does at high
 qualities."""

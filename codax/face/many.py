@@ -9,6 +9,7 @@ all its cores.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -48,7 +49,11 @@ def encode_many(
 
     Raises:
         ConfigError: an option out of range.
+        TypeError: no such option.
     """
+    unknown = sorted(options.keys() - inspect.signature(encode_image).parameters.keys())
+    if unknown:
+        raise TypeError(f"encode_many() got an unexpected keyword {unknown[0]!r}")
     # What cannot be read costs no place in a batch.
     read = [_tried(partial(_taken_apart, image)) for image in images]
     return _each(

@@ -191,10 +191,17 @@ def join(
         raise ConfigError(
             f"{missing[0]} is missing; give coordinator, rank and ranks, or none"
         )
+    if ranks is not None and ranks < 1:
+        raise ConfigError(f"ranks: got {ranks}, expected 1 or more")
     if rank is not None and ranks is not None and not 0 <= rank < ranks:
         raise ConfigError(f"rank: got {rank} of {ranks}, expected 0 to {ranks - 1}")
-    if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
-        raise ConfigError(f"coordinator: got {coordinator!r}, expected HOST:PORT")
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(
+                f"coordinator: got {coordinator!r}, expected HOST:PORT with a port of "
+                "1 to 65535"
+            )
     if coordinator is not None and rank is not None and ranks is not None:
         roll_call(coordinator, rank, ranks, MEETING_SECONDS)
     try:

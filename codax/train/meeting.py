@@ -14,10 +14,11 @@ from codax.errors import ConfigError
 
 __all__ = ["roll_call"]
 
-_WORD = b"codax"
+_WORD, _WELL = b"codax", b"codax ok"
 _MOST = 500  # bytes of a message
 _GRACE = 5.0  # seconds for hosts that come after something is wrong
 _PAUSE = 0.5  # seconds between two tries to reach the host of rank 0
+_SILENT = 2.0  # seconds that whoever knocks may say nothing
 
 
 def roll_call(coordinator: str, rank: int, ranks: int, seconds: float) -> None:
@@ -62,6 +63,7 @@ def _call(port: int, ranks: int, end: float) -> None:
                 wrong = wrong or f"ranks: of {ranks} these did not come: {missing}"
                 break
             stack.enter_context(other)
+            other.settimeout(_SILENT)
             said = _heard(other).split()
             if said[:1] != [_WORD] or [w.isdigit() for w in said[1:]] != [True, True]:
                 continue  # whoever else knocks at ports
@@ -76,7 +78,7 @@ def _call(port: int, ranks: int, end: float) -> None:
                 end = min(end, time.monotonic() + _GRACE)
         for other in others:
             with contextlib.suppress(OSError):
-                other.sendall(wrong.encode() or b"ok")
+                other.sendall(b"%s %s" % (_WORD, wrong.encode()) if wrong else _WELL)
                 # Who closes first keeps the port for a while: not this host.
                 other.recv(1)
     if wrong:
@@ -90,7 +92,7 @@ def _answer(host: str, port: int, rank: int, ranks: int, end: float) -> None:
             with socket.create_connection((host, port), timeout=5) as server:
                 server.sendall(b"%s %d %d" % (_WORD, rank, ranks))
                 server.settimeout(max(1.0, end - time.monotonic() + 5))
-                said = _heard(server).decode(errors="replace")
+                said = _heard(server)
             if said:
                 break
         except OSError as error:
@@ -103,8 +105,14 @@ def _answer(host: str, port: int, rank: int, ranks: int, end: float) -> None:
                 "there"
             )
         time.sleep(_PAUSE)
-    if said != "ok":
-        raise ConfigError(f"{said}; give each host its own rank, and all one `ranks`")
+    if not said.startswith(_WORD):
+        raise ConfigError(
+            f"coordinator: what answers at {host}:{port} is no codax; give a port that "
+            "is free there"
+        )
+    if said != _WELL:
+        wrong = said.removeprefix(_WORD).decode(errors="replace").strip()
+        raise ConfigError(f"{wrong}; give each host its own rank, and all one `ranks`")
 
 
 def _heard(other: socket.socket) -> bytes:

@@ -99,8 +99,14 @@ def find_streamed(
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; name a folder of pictures")
+    if folder.is_dir():
+        return
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder}: no folder; with `stream=true` files of pictures may be given "
+            "that end in .tar or .array_record"
+        )
+    raise ConfigError(f"{folder}: no such folder; name a folder of pictures")
 
 
 def digest(picture: Picture) -> bytes:

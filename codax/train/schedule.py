@@ -61,6 +61,11 @@ class Box:
             branch: `branch_start` and `branch_share` of a saved branch to go on from,
                 or nothing.
         """
+        share: float = config.branch
+        if steps and share and not branch and not round(share * steps):
+            raise ConfigError(
+                f"steps: got {steps}, too few for a trunk and its branch; give more"
+            )
         self.config, self.first = config, first
         self.steps: Any = steps
         self.seconds: Any = None if minutes is None else 60.0 * minutes
