@@ -77,13 +77,13 @@ def evaluator(codec, quality):
     return run
 
 
-def through(codec, latents, quality, extents=None):
+def through(codec, latents, quality, extents=None, *, search=False):
     prior = codec.model.prior
     run = evaluator(codec, quality)
     extents = extents or {n: v.shape[1:3] for n, v in latents.items()}
     tables = codec.coder.tables(quality)
     coders = [SymbolEncoder() for _ in range(codec.coder.layers)]
-    encode(prior, run, latents, extents, tables, coders, search=True)
+    encode(prior, run, latents, extents, tables, coders, search=search)
     streams = [coder.finish() for coder in coders]
     shapes = {name: value.shape for name, value in latents.items()}
     readers = [SymbolDecoder(stream) for stream in streams]
@@ -123,7 +123,7 @@ def test_rate_and_files_give_the_same_latents(name):
     codec = small_codec(name)
     latents = random_latents(codec, 2)
     quality = 200 if codec.coder.layers > 1 else 110
-    stream, decoded = through(codec, latents, quality)
+    stream, decoded = through(codec, latents, quality, search=True)
     q = np.array([quality], np.int32)
     bits, hat = jax.jit(lambda v: rate(codec.model.prior, v, q, None))(latents)
     for key, value in hat.items():
