@@ -225,9 +225,10 @@ rate and not at a quality, which flatters its mean curve where pictures differ m
 its single pictures.
 
 Seconds are medians of a picture, with compilation before and reading of the picture
-left out; the machine was shared with other work. Of our own codecs all but `quadtree-base` on
-Kodak and gb82 were measured with the encoder of 0.1.0, whose effort 4 did less. Weights that others have replaced, and
-trials, are in [results/HISTORY.md](results/HISTORY.md)."""
+left out; the machine was shared with other work. Of our own codecs all but
+`quadtree-base` on Kodak and gb82 were measured with the encoder of 0.1.0, whose effort
+4 did less. Weights that others have replaced, and trials, are in
+[results/HISTORY.md](results/HISTORY.md)."""
 
 
 def _history_head() -> str:
