@@ -96,7 +96,7 @@ def test_shards_give_what_folders_give(folder, tar, records):
 
 def test_a_run_streams_shards_only_when_it_says_so(folder, tar):
     config = TrainConfig(codec="factorized", preset="x", held_out=1)
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="no folder; with"):
         run_pictures(config, [tar])
     training, held_out = run_pictures(dataclasses.replace(config, stream=True), [tar])
     assert len(training) == 2
