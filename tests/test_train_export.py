@@ -382,7 +382,7 @@ def test_an_estimate_that_differs_from_the_files_is_refused(monkeypatch):
     picture = [synthetic(128, 128, 4)]
     assert abs(check_estimate(codec, picture, 150)) < 0.1
     monkeypatch.setattr(
-        type(codec.coder), "compress", lambda self, rgb, quality: bytes(9000)
+        type(codec.coder), "compress", lambda self, rgb, quality, **_: bytes(9000)
     )
     with pytest.raises(ModelError, match="differ by"):
         check_estimate(codec, picture, 150)

@@ -112,7 +112,7 @@ def test_the_middle_is_kept_if_it_is_better_than_the_start(place):
     write_start(place, config, initial)
     start = load_state(place / START)
     tiles = tiles_of(sorted((place / "kind").glob("*.png")))
-    save_state(place / "weights.npz", moved(start, 3.0) | {"step": np.int32(9)})
+    save_state(place / "weights.npz", moved(start, 40.0) | {"step": np.int32(9)})
     outcome = keep_the_better(place, config, tiles)
     assert outcome.saved == 0
     assert "the start is kept" in str(outcome)
@@ -120,9 +120,9 @@ def test_the_middle_is_kept_if_it_is_better_than_the_start(place):
     for path, value in start.items():
         np.testing.assert_array_equal(left[path], value)
     assert left["step"] == 9
-    # From a start that is off by 3, as much on the other side leads to the middle.
-    save_state(place / START, moved(start, 3.0))
-    save_state(place / "weights.npz", moved(start, -3.0))
+    # From a start that is off by 40, as much on the other side leads to the middle.
+    save_state(place / START, moved(start, 40.0))
+    save_state(place / "weights.npz", moved(start, -40.0))
     outcome = keep_the_better(place, config, tiles)
     assert outcome.saved > 0
     left = load_state(place / "weights.npz")
@@ -157,7 +157,7 @@ def test_the_command(place, monkeypatch, capsys):
         options["begin"]()
         (run / "config.json").write_text(config.to_json())
         np.savez(run / "trunk.npz", step=7)
-        save_state(run / "weights.npz", moved(load_state(run / START), 9.0))
+        save_state(run / "weights.npz", moved(load_state(run / START), 40.0))
         return run / "weights.npz"
 
     monkeypatch.setattr(loop, "train", train)

@@ -71,13 +71,20 @@ def closed(
 
 
 def refined(
-    networks: Any,
+    networks: Callable[[], Any],
     rgb: np.ndarray,
     latents: dict[str, np.ndarray],
     quality: int,
     steps: int,
 ) -> dict[str, np.ndarray]:
-    """Latents after steps of gradient descent; arguments of `codax.coding.refining`.
+    """Latents after steps of gradient descent.
+
+    Args:
+        networks: gives the networks on JAX; others as of `codax.coding.refining`.
+        rgb: see there.
+        latents: likewise.
+        quality: likewise.
+        steps: likewise.
 
     Raises:
         UnsupportedError: JAX is missing.
@@ -86,4 +93,4 @@ def refined(
     with needs_extra("refinement, of efforts 7 to 9,"):
         from codax.coding.refining import refine
 
-    return refine(networks, rgb, latents, quality, steps)
+    return refine(networks(), rgb, latents, quality, steps)

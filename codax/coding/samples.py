@@ -238,7 +238,7 @@ class SampleCoder:
         begun = 0.0 if self.lossless else 1.0 - _SYMBOLS / every
         if refine:
             with part(looked / every, begun):
-                latents = refined(self.networks(), rgb, latents, quality, refine)
+                latents = refined(self.networks, rgb, latents, quality, refine)
         layer = self.enhancement
         kept = code(latents, sinks, begun, 1.0 if layer is None else _CODED)
         del latents
