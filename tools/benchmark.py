@@ -65,7 +65,7 @@ def coded_steps(codec: Codec, rgb: np.ndarray) -> list[tuple]:
         def put(self, symbols, index, tables):
             steps.append((symbols.copy(), index.copy(), tables))
 
-    codec.coder._encode(rgb, 2 * QUALITY, [Recorder()])
+    codec.coder.feed(rgb, 2 * QUALITY, [Recorder()])
     return steps
 
 

@@ -263,7 +263,9 @@ def _check(args: argparse.Namespace) -> None:
 
 def _check_run(args: argparse.Namespace, folder: Path) -> None:
     """Refuses to resume what is not there, or to replace what is."""
-    begun = [f for f in ("trunk.npz", "branch.npz") if (folder / f).is_file()]
+    from codax.train.folder import newest_state
+
+    begun = newest_state(folder)
     if args.resume and not begun:
         raise UsageError(f"{folder}: no state to resume; start without --resume")
     if begun and not args.resume and not args.force:

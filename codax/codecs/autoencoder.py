@@ -174,7 +174,7 @@ class Autoencoder(nnx.Module):
         """
         latents = self.analysis(x, quality)
         if key is None and self.closes:
-            latents = jax.lax.stop_gradient(self._closed(x, latents, quality))
+            latents = jax.lax.stop_gradient(self._closed(x, latents, quality, exact))
         bits, decoded = rate(
             self.prior, latents, quality, key, exact=exact, trellis=self.trellis
         )
@@ -195,13 +195,22 @@ class Autoencoder(nnx.Module):
         return bits, out, {}
 
     def _closed(
-        self, x: jax.Array, latents: dict[str, jax.Array], quality: jax.Array
+        self,
+        x: jax.Array,
+        latents: dict[str, jax.Array],
+        quality: jax.Array,
+        exact: bool = True,
     ) -> dict[str, jax.Array]:
         """Latents after a pass of `codax.coding.analysing.closed`, as files have it."""
-        _, kept = rate(self.prior, latents, quality, None, trellis=self.trellis)
+        _, kept = rate(
+            self.prior, latents, quality, None, exact=exact, trellis=self.trellis
+        )
         picture = jnp.clip(jnp.round(self.synthesis(kept, quality)), 0.0, 255.0)
         seen = self.analysis(picture, quality)
-        return latents | {"y": kept["y"] + latents["y"] - seen["y"]}
+        return latents | {
+            name: kept[name] + latents[name] - seen[name]
+            for name in self.synthesis_reads
+        }
 
     def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
         """Fits what is fitted to pictures and not trained: the enhancement layer.

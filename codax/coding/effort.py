@@ -20,7 +20,7 @@ class Effort:
     Attributes:
         search: choose residuals by bits and error, dependently where the weights have
             tables for it (`codax.entropy.trellis`); else they are rounded.
-        passes: of analysis by synthesis (`codax.coding.closing`).
+        passes: of analysis by synthesis (`codax.coding.analysing`).
         refine: steps of gradient descent on the latents (`codax.coding.refining`);
             refined latents lie near the plain grid, and are coded on it.
     """

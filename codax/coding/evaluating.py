@@ -11,56 +11,53 @@ from codax.coding.reversible import run_whole
 from codax.coding.telling import part
 from codax.coding.tiles import run_tiles
 
-__all__ = ["Network", "analyse", "run_step", "synthesise", "telling_run"]
+__all__ = ["Network", "analyse", "running", "synthesise", "telling_run"]
 
 Network = Callable[..., tuple[np.ndarray, ...]]
 """`(*windows, extent) -> arrays`, of one tile."""
 
 
-def run_step(
+def running(
     order: Order,
-    step: Step,
-    state: State,
-    where: np.ndarray | None,
     size: tuple[int, int],
-    network: Network | None,
-    channels: Sequence[int],
+    network_of: Callable[[Step], tuple[Network, Sequence[int]]],
     buckets: tuple[int, ...],
-    shifts: Mapping[str, int],
-) -> tuple[np.ndarray, ...]:
-    """Evaluates a step of the coding order.
+    shifts: Mapping[str, int] | None,
+) -> Run:
+    """What evaluates the steps of the coding order for a picture.
 
     Args:
         order: the codec's.
-        step: one of its steps.
-        state: what is known, float32[1 h w C] on padded grids.
-        where: bool[rows columns] of the target's grid, where the arrays are wanted;
-            None for everywhere.
         size: rows and columns of the picture.
-        network: the step's; None where NumPy evaluates it, by `Step.whole`.
-        channels: of the arrays that the network gives.
+        network_of: gives a step's network, and the channels of the arrays that it
+            gives; not asked of steps that NumPy evaluates, by `Step.whole`.
         buckets: sides of tiles in cells of 1/16.
-        shifts: by array, how many low bits of its values are not in the state.
-
-    Returns:
-        Arrays float32[1 h w C] on the target's padded grid, or [n C] of those wanted.
+        shifts: by array, how many low bits of its values are not in the state; None for
+            none.
     """
-    if network is None:
-        return (run_whole(order, step, state, *size, shifts),)
-    stride = order.strides[step.target]
-    whole = (1, *order.padded(*size, step.target))
-    shape = whole if where is None else (np.count_nonzero(where),)
-    outputs = [np.zeros((*shape, c), np.float32) for c in channels]
-    run_tiles(
-        network,
-        [(state[name], order.strides[name]) for name in step.reads],
-        [(array, stride) for array in outputs],
-        extent(*size),
-        step.halo,
-        buckets,
-        where=where,
-    )
-    return tuple(outputs)
+
+    def run(
+        step: Step, state: State, where: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
+        if step.whole:
+            return (run_whole(order, step, state, *size, shifts or {}),)
+        network, channels = network_of(step)
+        stride = order.strides[step.target]
+        whole = (1, *order.padded(*size, step.target))
+        shape = whole if where is None else (np.count_nonzero(where),)
+        outputs = [np.zeros((*shape, c), np.float32) for c in channels]
+        run_tiles(
+            network,
+            [(state[name], order.strides[name]) for name in step.reads],
+            [(array, stride) for array in outputs],
+            extent(*size),
+            step.halo,
+            buckets,
+            where=where,
+        )
+        return tuple(outputs)
+
+    return run
 
 
 def analyse(

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from codax.coding.evaluating import run_step
+from codax.coding.evaluating import Network, running
 from codax.coding.messages import fields, number, numbers
-from codax.coding.order import Order, Run, State, Step
+from codax.coding.order import Order, Run, Step
 from codax.coding.sessions import Graph
 from codax.coding.tiles import BUCKETS
 from codax.errors import ModelError, UnsupportedError
@@ -74,32 +74,13 @@ class Oracle:
     ) -> Run:
         """What evaluates a step's exact network, see `Sessions.steps`."""
 
-        def run(
-            step: Step, state: State, where: np.ndarray | None
-        ) -> tuple[np.ndarray, ...]:
-            if step.whole:
-                network, channels = None, []
-            else:
-                network, count = self.network(step, quality)
-                kinds = self.order.channels[step.target]
-                channels = [step.mask.width if step.mask else kinds] * count
-            return run_step(
-                self.order,
-                step,
-                state,
-                where,
-                (height, width),
-                network,
-                channels,
-                BUCKETS,
-                shifts or {},
-            )
+        def network_of(step: Step) -> tuple[Network, list[int]]:
+            network, count = self.network(step, quality)
+            return network, [step.width(self.order.channels[step.target])] * count
 
-        return run
+        return running(self.order, (height, width), network_of, BUCKETS, shifts)
 
-    def network(
-        self, step: Step, quality: int
-    ) -> tuple[Callable[..., tuple[np.ndarray, ...]], int]:
+    def network(self, step: Step, quality: int) -> tuple[Network, int]:
         """A step's network, `(*windows, extent) -> arrays`, and how many it gives.
 
         Args:

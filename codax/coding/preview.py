@@ -21,6 +21,7 @@ import numpy as np
 
 from codax.coding.enhancement import ERRORS, FLAGS, Enhancement
 from codax.coding.order import CELL, Order
+from codax.entropy.tables import ANCHOR_SPACING
 from codax.transforms.rates import RateRange
 
 __all__ = ["REDUCTIONS", "Preview"]
@@ -35,8 +36,6 @@ CODECS = ("factorized", "hyperprior", "channelwise", "quadtree")
 """Families for which that was measured."""
 KLT, MEAN, DEVIATION = "g_s/klt", "g_s/mean", "g_s/gain/deviation"
 """Of what is stored with the weights."""
-SPACING = 16
-"""Half steps between the qualities that deviations of gains are stored for."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,11 @@ class Preview:
 
     @classmethod
     def load(
-        cls, packed: Mapping[str, np.ndarray], card: Mapping[str, Any], order: Order
+        cls,
+        packed: Mapping[str, np.ndarray],
+        card: Mapping[str, Any],
+        order: Order,
+        enhancement: Enhancement | None,
     ) -> Preview | None:
         """The linear path among stored arrays; None of a codec without such a one.
 
@@ -69,6 +72,7 @@ class Preview:
             packed: stored arrays.
             card: the checkpoint's card.
             order: the coding order.
+            enhancement: the codec's layer; None without one.
         """
         transforms = card.get("config", {}).get("transforms", {})
         known = {"lmbda_low", "lmbda_high", "front", "side_path"} <= transforms.keys()
@@ -82,7 +86,7 @@ class Preview:
             packed[DEVIATION],
             RateRange(low=transforms["lmbda_low"], high=transforms["lmbda_high"]),
             order.sources["y"].unit,
-            Enhancement.load(packed),
+            enhancement,
         )
 
     def reductions(self, quality: int) -> tuple[int, ...]:
@@ -140,9 +144,9 @@ class Preview:
 
     def _gain(self, quality: int) -> np.ndarray:
         """Latent steps per unit of the transform, float32[M]."""
-        row, rest = divmod(quality, SPACING)
+        row, rest = divmod(quality, ANCHOR_SPACING)
         low, high = self.deviation[row : row + 2].astype(np.float32)
-        mixed = low + (high - low) * np.float32(rest / SPACING)
+        mixed = low + (high - low) * np.float32(rest / ANCHOR_SPACING)
         return np.exp(mixed) * np.float32(self.rates.gain(quality))
 
 

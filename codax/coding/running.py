@@ -12,10 +12,10 @@ import numpy as np
 from flax import nnx
 
 from codax.coding.checks import check_order
-from codax.coding.evaluating import analyse, run_step, synthesise
+from codax.coding.evaluating import Network, analyse, running, synthesise
 from codax.coding.forks import check_fork
 from codax.coding.gathering import call_together
-from codax.coding.order import Order, Run, State, Step
+from codax.coding.order import Order, Run, Step
 from codax.coding.tiles import check_buckets
 
 __all__ = ["Batched", "Networks", "latents_of", "pixels_of"]
@@ -141,28 +141,12 @@ class Networks:
         q = np.array([quality], np.int32)
         prior = self.model.prior
 
-        def run(
-            step: Step, state: State, where: np.ndarray | None
-        ) -> tuple[np.ndarray, ...]:
+        def network_of(step: Step) -> tuple[Network, tuple[int, ...]]:
             network = self._networks[step.name]
+            call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
+            return lambda *a: call(*a[:-1], q, a[-1]), prior.output_channels(step)
 
-            def by_xla(*args):
-                call = self.compiled(step.name, lambda m, *a: network(m.prior, *a))
-                return call(*args[:-1], q, args[-1])
-
-            return run_step(
-                self.order,
-                step,
-                state,
-                where,
-                (height, width),
-                None if step.whole else by_xla,
-                () if step.whole else prior.output_channels(step),
-                self.buckets,
-                shifts or {},
-            )
-
-        return run
+        return running(self.order, (height, width), network_of, self.buckets, shifts)
 
     def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Latents of a picture, by target float32[1 h w C] in steps, padded grids.

@@ -109,7 +109,7 @@ class SampleCoder:
         self.refines = all(order.sources[name].refines for name in order.analysed)
         self.trellis = Trellis.load(packed)
         self.enhancement = Enhancement.load(packed)
-        self.preview = Preview.load(packed, card, order)
+        self.preview = Preview.load(packed, card, order, self.enhancement)
         # Sources that share stored tables share what is made of them.
         by_name = {s.tables: s.load(packed) for s in order.sources.values()}
         self._sets = {name: by_name[s.tables] for name, s in order.sources.items()}

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from codax.coding.checks import check_order
-from codax.coding.evaluating import analyse, run_step, synthesise
-from codax.coding.order import Order, Run, State, Step
+from codax.coding.evaluating import Network, analyse, running, synthesise
+from codax.coding.order import Order, Run, Step
 from codax.coding.tiles import check_buckets
 from codax.errors import ModelError, UnsupportedError
 from codax.transforms.threads import processors, side_by_side
@@ -129,23 +129,11 @@ class Sessions:
             if step.network is not None and not step.whole
         )
 
-        def run(
-            step: Step, state: State, where: np.ndarray | None
-        ) -> tuple[np.ndarray, ...]:
-            session = None if step.whole else self._session(str(step.network))
-            return run_step(
-                self.order,
-                step,
-                state,
-                where,
-                (height, width),
-                session and (lambda *args: self._call(session, args, quality)),
-                () if session is None else _channels(session),
-                self.buckets,
-                shifts or {},
-            )
+        def network_of(step: Step) -> tuple[Network, list[int]]:
+            session = self._session(str(step.network))
+            return lambda *args: self._call(session, args, quality), _channels(session)
 
-        return run
+        return running(self.order, (height, width), network_of, self.buckets, shifts)
 
     def analyse(self, rgb: np.ndarray, quality: int) -> dict[str, np.ndarray]:
         """Latents of a picture, by target float32[1 h w C] in steps, padded grids.

@@ -80,9 +80,8 @@ class Encode:
         def work(pictures: list[Any]) -> Sequence[Any]:
             return self._codec.encode_many(pictures, **self._options)
 
-        sources = _taken(rows, self._column)
-        found = _results(sources, _opened, work, self._retries)
-        return _with_results(rows, self._column, self._output, found, b"")
+        names = self._column, self._output
+        return _replaced(rows, names, _opened, work, self._retries, b"")
 
 
 class Decode:
@@ -133,11 +132,10 @@ class Decode:
             found = self._codec.decode_many(files, **self._options)
             return _each(self._pixels, found)
 
-        sources = _taken(rows, self._column)
-        found = _results(sources, bytes, work, self._retries)
         bands = Image.getmodebands(self._mode)
         nothing = np.zeros((0, 0) if bands == 1 else (0, 0, bands), np.uint8)
-        return _with_results(rows, self._column, self._output, found, nothing)
+        names = self._column, self._output
+        return _replaced(rows, names, bytes, work, self._retries, nothing)
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
         """A picture's samples in the wanted mode."""
@@ -146,15 +144,6 @@ class Decode:
                 "picture has 16 bits a sample, which a column of 8 bits cannot hold"
             )
         return np.asarray(image.convert(self._mode))
-
-
-def _taken(rows: Mapping[str, Any], column: str) -> Iterable[Any]:
-    """A column of rows."""
-    if column not in rows:
-        raise ConfigError(
-            f"rows have no column {column!r}; expected one of {', '.join(rows)}"
-        )
-    return rows[column]
 
 
 def _opened(source: Any) -> Any:
@@ -193,10 +182,30 @@ def _may_pass(result: Any) -> bool:
     return isinstance(result, Exception) and not isinstance(result, CodaxError)
 
 
-def _with_results(
-    rows: Mapping[str, Any], column: str, output: str, found: list[Any], nothing: Any
+def _replaced(
+    rows: Mapping[str, Any],
+    names: tuple[str, str],
+    read: Callable[[Any], Any],
+    work: Many,
+    retries: int,
+    nothing: Any,
 ) -> dict[str, Any]:
-    """Rows with results in place of what they came of."""
+    """Rows with results in place of what they came of.
+
+    Args:
+        rows: columns of equal length.
+        names: of the column that goes, and of that which comes.
+        read: makes of a source what work takes.
+        work: see `Many`.
+        retries: see `Encode`.
+        nothing: what stands where there is an error.
+    """
+    column, output = names
+    if column not in rows:
+        raise ConfigError(
+            f"rows have no column {column!r}; expected one of {', '.join(rows)}"
+        )
+    found = _results(rows[column], read, work, retries)
     rest = {name: values for name, values in rows.items() if name != column}
     failed = [isinstance(result, Exception) for result in found]
     return {

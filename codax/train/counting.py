@@ -9,6 +9,7 @@ their neighbours and from the tables before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from math import ceil
 
 import numpy as np
@@ -116,11 +117,11 @@ def fit_scales(
     target = _residuals(coder, pictures)
     tables = coder.tables(0)[target]
     counter = _Counter(tables)
-    trellis, coder.trellis = coder.trellis, None
+    plain = copy(coder)
+    plain.trellis = None
     for rgb in pictures:
         for quality in qualities:
-            coder.feed(rgb, quality, [counter], passes=1)
-    coder.trellis = trellis
+            plain.feed(rgb, quality, [counter], passes=1)
     first = [f[f.size // 2 - 1 : -1] / TABLE_TOTAL for f in tables.frequencies]
     return pack_tables(ResidualSymbols.tables, counter.halves(first))
 

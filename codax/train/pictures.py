@@ -50,21 +50,12 @@ def find_pictures(
     Raises:
         ConfigError: A folder is missing, or there is no picture in any of them.
     """
-    found: set[Path] = set()
-    passed_over: dict[str, None] = {}
-    for folder in map(Path, folders):
-        _check_folder(folder)
-        inside = search(folder)
-        found.update(inside.files)
-        passed_over |= dict.fromkeys(inside.passed_over)
-    if skip:
-        for message in passed_over:
-            skip(message)
+    found = _files(folders, skip)
     if not found:
         names = ", ".join(str(folder) for folder in folders) or "no folder"
         kinds = " ".join(sorted(PICTURES))
         raise ConfigError(f"{names}: no picture found; expected files of {kinds}")
-    return sorted(found)
+    return found
 
 
 def find_streamed(
@@ -93,9 +84,25 @@ def find_streamed(
         _check_folder(folder)
         shards.update(path for path in folder.rglob("*") if is_shard(path))
     packed = [one for path in sorted(shards) for one in packed_pictures(path, cache)]
-    if packed and not any(search(folder).files for folder in folders):
-        return [*packed]
-    return [*find_pictures(folders, skip), *packed]
+    find = _files if packed else find_pictures
+    return [*find(folders, skip), *packed]
+
+
+def _files(
+    folders: Sequence[Path | str], skip: Callable[[str], None] | None
+) -> list[Path]:
+    """Lists pictures as `find_pictures` does; there may be none."""
+    found: set[Path] = set()
+    passed_over: dict[str, None] = {}
+    for folder in map(Path, folders):
+        _check_folder(folder)
+        inside = search(folder)
+        found.update(inside.files)
+        passed_over |= dict.fromkeys(inside.passed_over)
+    if skip:
+        for message in passed_over:
+            skip(message)
+    return sorted(found)
 
 
 def _check_folder(folder: Path) -> None:
