@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_codecs import small_codec, synthetic
 
-from codax.coding.gathering import call_together, side_by_side
+from codax.coding.gathering import call_together, gathered
 from codax.errors import ConfigError, FormatError, ImageError, ModelError
 from codax.face.decoding import verify_file
 from codax.face.loading import load
@@ -105,7 +105,7 @@ def test_calls_are_done_together_by_their_key():
 
         return run
 
-    assert side_by_side([job(1, 2, 3), job(4), job(), job(5, 6)]) == [
+    assert gathered([job(1, 2, 3), job(4), job(), job(5, 6)]) == [
         [2, 4, 6],
         [8],
         [],
@@ -113,5 +113,5 @@ def test_calls_are_done_together_by_their_key():
     ]
     assert sizes == [3, 2, 1]
     # What fails together is each one's error, and nobody waits for ever.
-    assert side_by_side([job(13), job(1, 2)]) == ["13", "13"]
+    assert gathered([job(13), job(1, 2)]) == ["13", "13"]
     assert call_together("", together, 7) == 14

@@ -25,14 +25,14 @@ from pathlib import Path
 import jax
 import numpy as np
 from flax import nnx
+from PIL import Image
 
 from codax.cli.runtime import prepare_jax
-from codax.coding.effort import DEFAULT_EFFORT
 from codax.errors import CodaxError
 from codax.evaluation.bdrate import bd_rate
 from codax.evaluation.curves import Curve
 from codax.evaluation.metrics import psnr
-from codax.face.codec import Codec
+from codax.evaluation.named import named_codecs
 from codax.train.config import TrainConfig, read_run
 from codax.train.drawn.held_out import held_out_drawn
 from codax.train.export import networks_of
@@ -41,7 +41,6 @@ from codax.train.folders import centre_crops, run_pictures
 from codax.train.initial import Arrays
 from codax.train.pictures import find_pictures
 from codax.train.state import load_state
-from codax.zoo.cards import find_card
 
 QUALITIES = (*range(5, 100, 10), 100)
 SIDE = 512
@@ -107,20 +106,17 @@ def curve(
 
 def file_curve(name: str, pictures: list[np.ndarray]) -> Curve:
     """Mean bits per pixel of files made with exported weights, and their PSNR."""
-    name, _, level = name.partition("@e")
-    effort = int(level or DEFAULT_EFFORT)
-    codec = Codec.from_folder(find_card(name).folder)
+    (codec,) = named_codecs([name])
     bpp, db = [], []
     for steps in QUALITIES:
         rates, quality = [], []
         for rgb in pictures:
-            data = codec.encode(rgb, quality=steps, effort=effort, fallback=False)
+            data = codec.encode(Image.fromarray(rgb), steps)
             rates.append(8 * len(data) / rgb[..., 0].size)
             quality.append(min(psnr(rgb, np.asarray(codec.decode(data))), EXACT))
         bpp.append(float(np.mean(rates)))
         db.append(float(np.mean(quality)))
-    label = f"{codec.name}@e{effort}"
-    return Curve(name=label, metric="psnr", bpp=tuple(bpp), db=tuple(db))
+    return Curve(name=codec.name, metric="psnr", bpp=tuple(bpp), db=tuple(db))
 
 
 def change(anchor: Curve, test: Curve) -> str:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-__all__ = ["call_together", "side_by_side"]
+__all__ = ["call_together", "gathered"]
 
 T = TypeVar("T")
 Together = Callable[[list[Any]], Sequence[Any]]
 """Does calls together: their arguments to their results, in turn."""
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
+def gathered(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """Does jobs, each in a thread; returns their results in turn.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from codax.coding.gathering import side_by_side
+from codax.coding.gathering import gathered
 from codax.coding.order import extent
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError
@@ -128,7 +128,7 @@ def _each(
         for begin in range(0, len(alike), size):
             now = alike[begin : begin + size]
             jobs = [partial(_tried, partial(work, own, items[n])) for n in now]
-            found = side_by_side(jobs) if size > 1 else [jobs[0]()]
+            found = gathered(jobs) if size > 1 else [jobs[0]()]
             for place, result in zip(now, found, strict=True):
                 results[place] = _of_picture(result)
     return results
