@@ -15,6 +15,7 @@ from codax.codecs.families import family
 from codax.coding.trees import read_config
 from codax.errors import ConfigError
 from codax.files.scripts import run_file
+from codax.train.loss import DISTORTIONS
 
 __all__ = [
     "TrainConfig",
@@ -44,7 +45,7 @@ class TrainConfig:
     """Pictures never trained on, for every choice."""
     seed: int = 0
     distortion: str = "mse"
-    """`mse` or `ms-ssim`."""
+    """`mse`, `ms-ssim`, or `mse-grounds`: mse, in which smooth ground counts more."""
     batch: int = 16
     crop: int = 128
     """Side of the crops on the trunk, a multiple of 64."""
@@ -173,8 +174,9 @@ class TrainConfig:
             raise ConfigError(f"optimizer: got {self.optimizer!r}: soap or adam")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas: got {self.betas}, expected two of 0 to below 1")
-        if self.distortion not in ("mse", "ms-ssim"):
-            raise ConfigError(f"distortion: got {self.distortion!r}: mse or ms-ssim")
+        if self.distortion not in DISTORTIONS:
+            names = " or ".join(DISTORTIONS)
+            raise ConfigError(f"distortion: got {self.distortion!r}: {names}")
 
     def to_json(self) -> str:
         """The configuration as JSON text."""
