@@ -10,6 +10,7 @@ from codax.errors import ModelError
 
 CODES = (12, 9, 10, 8)
 COARSE = 2
+DEPTHS = (0, 0, 1, 1)
 SHAPE = (3, 6, 8)
 EXTENT = (5, 7)
 
@@ -26,7 +27,7 @@ def fitted():
     for place in range(1, tokens.shape[-1]):
         size = CODES[place if place < COARSE else COARSE + (place - COARSE) // 4]
         tokens[..., place] = np.where(busy, random.integers(0, size, SHAPE), 0)
-    bank = IndexContexts(CODES, COARSE)
+    bank = IndexContexts(CODES, DEPTHS)
     bank.fit(tokens, np.arange(CODES[0], dtype=np.float32))
     return bank, tokens
 
@@ -139,7 +140,7 @@ def test_contexts_cost_less_than_fixed_length(fitted):
 
 
 def test_damaged_banks_are_refused(fitted):
-    bank = IndexContexts(CODES, COARSE)
+    bank = IndexContexts(CODES, DEPTHS)
     bank.check()
     bank.kind0[...] = bank.kind0[...] + 9
     with pytest.raises(ModelError, match="kind0 reaches 9, expected at most 7"):
