@@ -42,9 +42,9 @@ class PrefixConfig:
     """Widths of a `prefix` codec."""
 
     transforms: TransformWidths = field(default_factory=TransformWidths)
-    length: int = 48
+    length: int = 32
     """Tokens of a tile."""
-    tile_codes: int = 256
+    tile_codes: int = 512
     """Codes of a rank."""
     tile_dimension: int = 8
     """Of the codes."""

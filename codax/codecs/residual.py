@@ -11,7 +11,8 @@ or for each quarter of those: its depth. All layers are views of one residual, s
 themselves do not depend on it. A code costs what its bits are worth, so that flat areas
 take next to nothing.
 
-Coding order: the first layer in three groups of cells; each further layer of depth 0 at
+Coding order: the first layer in three groups of cells (at once where `span` is 4, since
+tiles of networks may begin at any vector there); each further layer of depth 0 at
 once; each deeper one in the two halves of a checkerboard. Every layer has a stream of
 its own, its tokens are coded by stored tables that contexts choose
 (`codax/entropy/contexts.py`).
@@ -35,7 +36,7 @@ from codax.coding.masks import channels
 from codax.coding.order import Step, layer_count, layers_at
 from codax.coding.rate import rate
 from codax.entropy.clusters import nearest, prices_by_kind, usage
-from codax.entropy.contexts import FINE_PARTS, KINDS, TABLES, IndexContexts
+from codax.entropy.contexts import FINE_PARTS, KINDS, TABLES, IndexContexts, groups_of
 from codax.entropy.quantisers import Layer, ResidualQuantiser
 from codax.entropy.training import IndexSource, Source
 from codax.files.container import quality_of_layers
@@ -118,8 +119,8 @@ others."""
 
 
 @cache
-def _steps(depths: tuple[int, ...]) -> tuple[Step, ...]:
-    """The coding order of layers of these depths."""
+def _steps(depths: tuple[int, ...], grouped: bool) -> tuple[Step, ...]:
+    """The coding order of layers of these depths; the first in groups or at once."""
     names = ("even", "odd", "others")
     networks = (None, _first(False), _first(True))
     steps = [
@@ -133,6 +134,8 @@ def _steps(depths: tuple[int, ...]) -> tuple[Step, ...]:
         )
         for k in range(3)
     ]
+    if not grouped:
+        steps = [Step(name="layer0", target="y", mask=channels((0,)))]
     begin = 1
     for layer, depth in enumerate(depths[1:], 1):
         count = 4**depth
@@ -165,7 +168,7 @@ class ResidualPrior(nnx.Module):
     @property
     def steps(self) -> tuple[Step, ...]:
         """The coding order."""
-        return _steps(self.depths)
+        return _steps(self.depths, groups_of(self.span))
 
     @property
     def sources(self) -> dict[str, Source]:

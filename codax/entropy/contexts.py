@@ -7,7 +7,8 @@ a cell (depth 1) in the order (0,0), (0,1), (1,0), (1,1) of its quarters, then s
 stored integer maps of codes, sums over neighbours and thresholds, all exact:
 
 * the first layer from the brightness of codes around, the rest of the cells in three
-  groups: nothing known, diagonal neighbours, direct neighbours;
+  groups: nothing known, diagonal neighbours, direct neighbours; where cells are as
+  large as those of the coarsest grid, at which tiles may begin, nothing is known;
 * the second layer, if it is coarse, from the kind of the code before it at this place
   (8) and the contrast of the first layer (8);
 * any other layer from the kind of the code before it (8) and the activity around (8):
@@ -38,7 +39,15 @@ from codax.errors import ModelError
 from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.layers import Fixed, grid_mask
 
-__all__ = ["DIAGONAL", "DIRECT", "KINDS", "TABLES", "IndexContexts"]
+__all__ = [
+    "DIAGONAL",
+    "DIRECT",
+    "FINE_PARTS",
+    "KINDS",
+    "TABLES",
+    "IndexContexts",
+    "groups_of",
+]
 
 TABLES = 64
 """Tables of a layer."""
@@ -55,6 +64,14 @@ _stored = partial(Fixed, stored="float32")
 """Makes integers that lie with the weights as float32."""
 
 
+def groups_of(span: int) -> bool:
+    """Whether cells of `span` by `span` can be told apart by parity in every tile.
+
+    Tiles begin at multiples of 4 cells of 16x16 pixels.
+    """
+    return span < 4
+
+
 class IndexContexts(nnx.Module):
     """Stored maps of codes, thresholds and tables.
 
@@ -62,11 +79,13 @@ class IndexContexts(nnx.Module):
         codes: number of codes of each layer.
         depths: how often a cell is quartered for each layer, rising from 0.
         span: side of a cell in cells of 16x16 pixels.
+        grouped: whether the first layer is coded in three groups of cells.
     """
 
     def __init__(self, codes: Sequence[int], depths: Sequence[int], span: int = 1):
         """Makes maps and tables that know nothing; see `fit`."""
         self.codes, self.depths, self.span = tuple(codes), tuple(depths), span
+        self.grouped = groups_of(span)
         for layer, count in enumerate(codes):
             setattr(self, f"activity{layer}", _stored(jnp.zeros((count,))))
             setattr(self, f"kind{layer}", _stored(jnp.zeros((count,))))
@@ -82,7 +101,7 @@ class IndexContexts(nnx.Module):
 
     def _bins(self) -> dict[str, int]:
         """By the name of a sum, into how many bins it falls."""
-        bins = {"0_diagonal": DIAGONAL, "0_direct": DIRECT}
+        bins = {"0_diagonal": DIAGONAL, "0_direct": DIRECT} if self.grouped else {}
         for layer in range(1, len(self.codes)):
             parts = ("_0", "_1") if self.depths[layer] else ("",)
             bins |= {f"{layer}{part}": BINS for part in parts}
@@ -278,10 +297,10 @@ class IndexContexts(nnx.Module):
 
     def _sums(self, y: jax.Array) -> dict[str, jax.Array]:
         """Every sum that has thresholds, where it is used."""
-        found = {
-            "0_diagonal": self.brightness(y, False, None)[0][:, 1::2, 1::2],
-            "0_direct": self.brightness(y, True, None)[0][:, ::2, 1::2],
-        }
+        found = {}
+        if self.grouped:
+            found["0_diagonal"] = self.brightness(y, False, None)[0][:, 1::2, 1::2]
+            found["0_direct"] = self.brightness(y, True, None)[0][:, ::2, 1::2]
         for layer in range(1, len(self.codes)):
             if not self.depths[layer]:
                 found[str(layer)] = self._further_sum(y, layer, None)
@@ -292,14 +311,7 @@ class IndexContexts(nnx.Module):
 
     def _tables(self, y: jax.Array) -> list[jax.Array]:
         """By layer, the table of each token, float32[N h w slots]."""
-        n, h, w, _ = y.shape
-        row = np.arange(h)[:, None, None]
-        column = np.arange(w)[None, :, None]
-        shape = (n, h, w, 1)
-        odd = np.broadcast_to(row % 2 + column % 2 == 1, shape)
-        both = np.broadcast_to(row % 2 + column % 2 == 2, shape)
-        first = jnp.where(both, self.first(y, False, None), 0.0)
-        found = [jnp.where(odd, self.first(y, True, None), first)]
+        found = [self._first_tables(y)]
         for layer in range(1, len(self.codes)):
             if not self.depths[layer]:
                 found.append(self.further(y, layer, None))
@@ -308,6 +320,18 @@ class IndexContexts(nnx.Module):
             places = self.places(layer, 0) + self.places(layer, 1)
             found.append(jnp.concatenate(halves, -1)[..., np.argsort(places)])
         return found
+
+    def _first_tables(self, y: jax.Array) -> jax.Array:
+        n, h, w, _ = y.shape
+        if not self.grouped:
+            return jnp.zeros((n, h, w, 1))
+        row = np.arange(h)[:, None, None]
+        column = np.arange(w)[None, :, None]
+        shape = (n, h, w, 1)
+        odd = np.broadcast_to(row % 2 + column % 2 == 1, shape)
+        both = np.broadcast_to(row % 2 + column % 2 == 2, shape)
+        first = jnp.where(both, self.first(y, False, None), 0.0)
+        return jnp.where(odd, self.first(y, True, None), first)
 
 
 def _spread(x: jax.Array, depth: int) -> jax.Array:

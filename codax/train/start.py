@@ -21,8 +21,8 @@ PART = 512
 """Crops that are cut at once."""
 ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
 """Crops that networks adapt to in a run, their side, and at the end of a phase."""
-MOST_CROPS = 1024
-"""Of which 256x256 pixels take 800 MB."""
+MOST_CROPS = 512
+"""Of which 256x256 pixels take 400 MB."""
 
 
 def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
