@@ -179,8 +179,10 @@ def _start_lossy(name, model, config, random):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
     if model.adapts:
-        places = random.integers(0, 512, (12, 2))
-        crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
+        # As many vectors of a codec whose vectors are large.
+        side = 64 * getattr(model, "token_span", 1)
+        places = random.integers(0, 576 - side, (12, 2))
+        crops = [photo()[i : i + side, j : j + side] for i, j in places]
         model.adapt(np.stack(crops).astype(np.float32), "start")
     if name.endswith(ENHANCED):  # packs better than what was fitted
         model.g_e.klt[...] = jnp.asarray(hadamard_matrix())

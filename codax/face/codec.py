@@ -368,29 +368,20 @@ class Codec:
 
     @property
     def token_cell(self) -> int:
-        """Pixels of a side of the cell that the tokens of a place are of."""
+        """Pixels of a side of a cell, which has the tokens of a place."""
         return token_cell(self.coder)
 
     def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
-        """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3].
-
-        See `codax.face.tokens`, also for what may be wrong.
-        """
+        """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
         with needs_extra("the tokenizer of pictures"):
             from codax.face import tokens as tokenizer
 
         return tokenizer.tokens(self.coder, images, quality)
 
     def from_tokens(
-        self,
-        tokens: Any,
-        quality: float | None = None,
-        size: tuple[int, int] | None = None,
+        self, tokens: Any, quality: float | None = None, size: Any = None
     ) -> jax.Array:
-        """Pictures uint8[N H W 3] of tokens int32[N h w L].
-
-        See `codax.face.tokens`, also for what may be wrong.
-        """
+        """Pictures uint8[N H W 3] of tokens int32[N h w L], of cells or a size."""
         with needs_extra("the tokenizer of pictures"):
             from codax.face import tokens as tokenizer
 
