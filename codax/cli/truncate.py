@@ -22,9 +22,9 @@ _DESCRIPTION = """\
 examples:
   codax truncate photo.codax --layers 3          writes photo-cut.codax
   codax truncate photo.codax --target-size 8k -o small.codax
-  codax truncate tiles.codax --tokens 16         of prefix: 16 tokens of each tile
+  codax truncate tiles.codax --tokens 16         of prefix, 16 of each tile
 
-Cuts files after a layer, without decoding: those of rvq and mcquic, and those of
+Cuts files after a layer, without decoding: those of rvq and mcquic, and of
 prefix, whose layers are the tokens of a tile; see `codax info`.
 """
 
