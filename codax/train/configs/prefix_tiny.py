@@ -1,6 +1,6 @@
 r"""prefix-tiny: rows of tokens of tiles behind the transforms of the house.
 
-    codax train prefix-tiny --init quadtree-tiny --minutes 20 -o runs/prefix
+    codax train prefix-tiny --init quadtree-tiny --minutes 15 -o runs/prefix
     codax export runs/prefix prefix-tiny --share quadtree-tiny-v7
 
 The codes start from clusters of what each token sees; analysis stays as it is, so that
