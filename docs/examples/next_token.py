@@ -6,9 +6,10 @@
 A tile of 64x64 pixels is a row of tokens from coarse to fine, so that a picture is
 text: tiles in the order of reading, each a word. The model is a small causal
 transformer over the tokens of one tile, which also sees the first tokens of the tiles
-to the left and above. Samples are drawn tile by tile. After two minutes on one core
-they have colours, gradients and soft shapes that go on from tile to tile; they show no
-things.
+to the left and above. Samples are drawn tile by tile. After two minutes on half a core
+and 120 pictures (6.7 bits a token, 9 at fixed length) each tile is a soft patch with
+the colours and gradients of a photograph. They show no things, and hardly go on from
+tile to tile: the seams are plain to see.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ r"""prefix-tiny: rows of tokens of tiles behind the transforms of the house.
     codax export runs/prefix prefix-tiny --share quadtree-tiny-v7
 
 The codes start from clusters of what each token sees; analysis stays as it is, so that
-they need not follow it.
+they need not follow it. These 15 minutes of half a core gave 22.0 dB at 0.018 bpp and
+24.2 dB at 0.066 on Kodak, where the range ends.
 """
 
 from codax.codecs.prefix import PrefixConfig
