@@ -4,6 +4,6 @@ See `codax.extras.datasets` and `codax.extras.columns`; docs/at-scale.md has exa
 """
 
 from codax.extras.columns import Decode
-from codax.extras.datasets import Pictures
+from codax.extras.datasets import Pictures, Tokens
 
-__all__ = ["Decode", "Pictures"]
+__all__ = ["Decode", "Pictures", "Tokens"]

@@ -56,6 +56,14 @@ WIDTHS = {
     "fine_codes": 16,
     "coarse_dimension": 4,
     "fine_dimension": 4,
+    "books": 2,
+    "stages": (1, 1, 1),
+    "level_codes": (16, 16, 16),
+    "level_dimensions": (4, 4, 4),
+    "length": 6,
+    "tile_codes": 16,
+    "tile_dimension": 4,
+    "tile_components": 4,
     "octaves": (4, 4, 4, 4),
     "levels": 2,
     "split": 1,
@@ -171,8 +179,10 @@ def _start_lossy(name, model, config, random):
         noise = random.normal(0, 0.02, layer.kernel.shape)
         layer.kernel[...] = jnp.asarray(noise, jnp.float32)
     if model.adapts:
-        places = random.integers(0, 512, (12, 2))
-        crops = [photo()[i : i + 64, j : j + 64] for i, j in places]
+        # As many vectors of a codec whose vectors are large.
+        side = 64 * getattr(model, "token_span", 1)
+        places = random.integers(0, 576 - side, (12, 2))
+        crops = [photo()[i : i + side, j : j + side] for i, j in places]
         model.adapt(np.stack(crops).astype(np.float32), "start")
     if name.endswith(ENHANCED):  # packs better than what was fitted
         model.g_e.klt[...] = jnp.asarray(hadamard_matrix())

@@ -48,7 +48,7 @@ def test_layers_and_sizes(file, tmp_path, capsys):
         (["whole.codax", "--layers", "4"], 1, "layers is 4; the file has 3: 1 to 3"),
         (["whole.codax", "--target-size", "9"], 1, "one layer takes"),
         (["plain.codax", "--layers", "1"], 1, "cannot be cut"),
-        (["whole.codax"], 2, "one of the arguments --layers --target-size"),
+        (["whole.codax"], 2, "one of the arguments --layers/--tokens --target-size"),
         (["whole.codax", "--layers", "1", "-o", "whole.codax"], 2, "the same file"),
         (["missing.codax", "--layers", "1"], 1, "No such file"),
     ],

@@ -76,7 +76,8 @@ def test_random_weights(name):
     codec = small_codec(name)
     compared = assert_oracle_agrees(codec)
     has_networks = any(step.network for step in codec.model.prior.steps)
-    assert compared > 1000 or not has_networks
+    # Of the tiles of `prefix` a picture has few.
+    assert compared > 60 or not has_networks
 
 
 @pytest.mark.parametrize("card", list_cards(), ids=lambda card: card.name)

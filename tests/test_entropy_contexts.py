@@ -10,6 +10,7 @@ from codax.errors import ModelError
 
 CODES = (12, 9, 10, 8)
 COARSE = 2
+DEPTHS = (0, 0, 1, 1)
 SHAPE = (3, 6, 8)
 EXTENT = (5, 7)
 
@@ -26,7 +27,7 @@ def fitted():
     for place in range(1, tokens.shape[-1]):
         size = CODES[place if place < COARSE else COARSE + (place - COARSE) // 4]
         tokens[..., place] = np.where(busy, random.integers(0, size, SHAPE), 0)
-    bank = IndexContexts(CODES, COARSE)
+    bank = IndexContexts(CODES, DEPTHS)
     bank.fit(tokens, np.arange(CODES[0], dtype=np.float32))
     return bank, tokens
 
@@ -125,6 +126,75 @@ def test_tables_are_those_of_the_document(fitted):
     assert usage(expected[own], 4 * TABLES)[0] > 0.1
 
 
+def slot(i, j, depth):
+    """Where a token at row and column of a layer's grid stands in its cell."""
+    bits = range(depth - 1, -1, -1)
+    return sum((2 * (i >> k & 1) + (j >> k & 1)) << 2 * k for k in bits)
+
+
+def deeper_reference(bank, tokens, layer, i, j):
+    """The table of a token of a layer of depth 0 or more, from the document."""
+    depth = bank.depths[layer]
+
+    def looked(kind, other, i, j):
+        """A map of a layer's token at a place of the grid of `layer`."""
+        more = depth - bank.depths[other]
+        i, j = i >> more, j >> more
+        cell = tokens[i >> bank.depths[other], j >> bank.depths[other]]
+        own = cell[bank.slots(other)][slot(i, j, bank.depths[other])]
+        return int(np.asarray(getattr(bank, f"{kind}{other}")[...])[own])
+
+    rows, columns = (-(-side // bank.span) << depth for side in EXTENT)
+    near = ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j))
+    near = [(a, b) for a, b in near if 0 <= a < rows and 0 <= b < columns]
+    part = (i + j) % 2 if depth else 0
+    x = 4 * looked("activity", layer - 1, i, j)
+    x += 2 * sum(looked("activity", layer - 1, a, b) for a, b in near)
+    same = [k for k in range(layer - 1) if bank.depths[k] == depth]
+    x += 4 * sum(looked("activity", k, i, j) for k in same[-4:])
+    if part:
+        x += 4 * sum(looked("activity", layer, a, b) for a, b in near)
+    name = f"{layer}_{part}" if depth else f"{layer}"
+    edges = np.asarray(getattr(bank, f"edges_{name}")[...])
+    kind = looked("kind", layer - 1, i, j)
+    return layer * TABLES + 8 * kind + int(np.sum(edges <= x))
+
+
+@pytest.mark.parametrize(("depths", "span"), [((0, 1, 2, 2), 2), ((0,) * 8, 4)])
+def test_deeper_tables_and_larger_cells_are_those_of_the_document(depths, span):
+    random = np.random.default_rng(1)
+    codes = [12] * len(depths)
+    bank = IndexContexts(codes, depths, span)
+    width = sum(4**depth for depth in depths)
+    busy = random.random((6, 4, 4, 1)) < 0.5
+    tokens = np.where(busy, random.integers(0, 12, (6, 4, 4, width)), 0)
+    bank.fit(tokens, np.arange(12, dtype=np.float32))
+    y, extent = tokens[:1].astype(np.float32), np.asarray(EXTENT, np.int32)
+    rows, columns = (-(-side // span) for side in EXTENT)
+    seen = set()
+    for layer in range(1 if span == 2 else 2, len(depths)):
+        depth = depths[layer]
+        parts = (
+            [(0, [0])] if not depth else [(p, bank.places(layer, p)) for p in (0, 1)]
+        )
+        for part, places in parts:
+            if depth:
+                found = jax.jit(bank.fine, static_argnums=(1, 2))(
+                    y, layer, part, extent
+                )
+            else:
+                found = jax.jit(bank.further, static_argnums=1)(y, layer, extent)
+            for i in range(rows << depth):
+                for j in range(columns << depth):
+                    own = slot(i, j, depth)
+                    if own not in places:
+                        continue
+                    got = found[0, i >> depth, j >> depth, places.index(own)]
+                    assert got == deeper_reference(bank, tokens[0], layer, i, j)
+                    seen.add(int(got))
+    assert len(seen) > 20
+
+
 def test_contexts_cost_less_than_fixed_length(fitted):
     bank, tokens = fitted
     tables = jax.jit(bank._tables)(tokens.astype(np.float32))
@@ -139,7 +209,7 @@ def test_contexts_cost_less_than_fixed_length(fitted):
 
 
 def test_damaged_banks_are_refused(fitted):
-    bank = IndexContexts(CODES, COARSE)
+    bank = IndexContexts(CODES, DEPTHS)
     bank.check()
     bank.kind0[...] = bank.kind0[...] + 9
     with pytest.raises(ModelError, match="kind0 reaches 9, expected at most 7"):

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from small_codecs import synthetic
 
-from codax.datasets import Decode, Pictures
-from codax.errors import ConfigError, FormatError, UnsupportedError
+from codax.datasets import Decode, Pictures, Tokens
+from codax.errors import ConfigError, FormatError, ModelError, UnsupportedError
 from codax.extras.columns import Encode
+from codax.face.codec import Codec
 from codax.face.loading import load
 from codax.files.scripts import run_file
 
@@ -160,3 +161,43 @@ def test_what_is_not_installed_is_told(monkeypatch, tmp_path):
         codax.ray.evaluate(tmp_path, ["jpeg"], tmp_path / "out")
     with pytest.raises(UnsupportedError, match=r"`pip install 'codax\[zarr\]'`"):
         importlib.import_module("codax.numcodecs")
+
+
+@pytest.fixture(scope="module")
+def token_files(tmp_path_factory):
+    """Three files of a codec with tokens."""
+    codec = Codec.from_folder(ROOT / "tests/golden/prefix")
+    folder = tmp_path_factory.mktemp("tokens")
+    paths = [folder / f"{k}.codax" for k in range(3)]
+    for k, path in enumerate(paths):
+        data = codec.encode(synthetic(130, 140, k), quality=100, fallback=False)
+        path.write_bytes(data)
+    return codec, paths
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_tokens_are_those_of_the_files_in_workers_too(token_files, codec, tmp_path):
+    own, paths = token_files
+    dataset = Tokens(paths, own)
+    expected = [own.file_tokens(path.read_bytes())[0] for path in paths]
+    assert dataset.vocabulary == own.vocabulary
+    assert dataset[1].shape == (3, 3, 6)
+    assert np.array_equal(np.concatenate(list(forked(dataset))), expected)
+    assert Tokens(paths, own, np.max)[2] == expected[2].max()
+    other = tmp_path / "other.codax"
+    other.write_bytes(codec.encode(synthetic(40, 60), fallback=False))
+    with pytest.raises(ModelError, match=f"^{other}: ") as caught:
+        Tokens([other], own)[0]
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UnsupportedError, match="factorized-tiny-v5 has no tokens"):
+        Tokens(paths, codec)
+
+
+def test_the_example_of_next_tokens(token_files):
+    own, paths = token_files
+    example = run_file(ROOT / "docs/examples/next_token.py", "next_token")
+    model, bits = example.train(Tokens(paths, own), 1, steps=30)
+    assert bits < np.log2(max(own.vocabulary)) - 0.3
+    drawn = example.draw(model, (2, 2))
+    assert drawn.shape == (2, 2, 6)
+    assert np.all((drawn >= 0) & (drawn < np.asarray(own.vocabulary)))

@@ -70,7 +70,7 @@ def test_codecs_of_two_runtimes_are_not_confused(monkeypatch):
         assert isinstance(codec.coder.runtime, Sessions) == (word == "onnx")
 
 
-@pytest.mark.parametrize("name", ["fsq", "rvq"])
+@pytest.mark.parametrize("name", ["fsq", "rvq", "mcquic", "prefix"])
 def test_tokens_of_files_are_those_of_the_module(name):
     onnx, jax = (Codec.from_folder(GOLDEN / name, runtime=r) for r in ("onnx", "jax"))
     assert onnx.vocabulary == jax.vocabulary == jax.model.vocabulary

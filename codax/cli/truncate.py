@@ -22,8 +22,10 @@ _DESCRIPTION = """\
 examples:
   codax truncate photo.codax --layers 3          writes photo-cut.codax
   codax truncate photo.codax --target-size 8k -o small.codax
+  codax truncate tiles.codax --tokens 16         of prefix, 16 of each tile
 
-Cuts files after a layer, without decoding: those of rvq, see `codax info`.
+Cuts files after a layer, without decoding: those of rvq and mcquic, and of
+prefix, whose layers are the tokens of a tile; see `codax info`.
 """
 
 
@@ -36,7 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", help="file, folder, or -")
     aim = parser.add_mutually_exclusive_group(required=True)
     aim.add_argument(
-        "--layers", type=positive_count, metavar="N", help="layers to keep, from 1"
+        "--layers",
+        "--tokens",
+        type=positive_count,
+        metavar="N",
+        help="layers to keep, from 1; of prefix they are the tokens of a tile",
     )
     aim.add_argument(
         "--target-size", type=size_in_bytes, metavar="SIZE", help="at most, such as 8k"

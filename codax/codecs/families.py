@@ -20,6 +20,8 @@ from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.fsq import FsqConfig, fsq
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
+from codax.codecs.mcquic import McquicConfig, mcquic
+from codax.codecs.prefix import PrefixConfig, prefix
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
 from codax.codecs.wavelet import WaveletConfig, wavelet
@@ -97,10 +99,12 @@ OWN = (
     ),
     Family(name="fsq", codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     Family(name="rvq", codec_id=8, config=RvqConfig, networks=rvq),
+    Family(name="prefix", codec_id=12, config=PrefixConfig, networks=prefix),
+    Family(name="mcquic", codec_id=13, config=McquicConfig, networks=mcquic),
     Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
-"""By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic; 14 is a
+"""By name. Ids 9 to 11 are taken: stored, walloc, granular; 14 is a
 draft without weights, whose bytes may change."""
 
 

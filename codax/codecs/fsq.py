@@ -143,13 +143,17 @@ class FsqNetworks(Autoencoder):
         """How many tokens a cell may have."""
         return (len(self.vocabulary),)
 
-    def tokens(self, x: jax.Array, quality: jax.Array) -> jax.Array:
+    def tokens(
+        self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
         """Tokens int32[N h w M] of pictures float32[N 16h 16w 3]."""
-        return self.quantiser(self.latents(x, quality)).tokens
+        return self.quantiser(self.latents(x, quality, extent)).tokens
 
-    def picture(self, tokens: jax.Array, quality: jax.Array) -> jax.Array:
+    def picture(
+        self, tokens: jax.Array, quality: jax.Array, extent: jax.Array | None = None
+    ) -> jax.Array:
         """Pictures float32[N 16h 16w 3] of tokens."""
-        return self.synthesis({"y": self.quantiser.values(tokens)}, quality)
+        return self.synthesis({"y": self.quantiser.values(tokens)}, quality, extent)
 
 
 def fsq(config: FsqConfig, *, rngs: nnx.Rngs) -> FsqNetworks:

@@ -1,17 +1,20 @@
 """Contexts of tokens: which of a layer's stored tables codes each token.
 
 Tokens of a residual quantiser lie on the grid of cells, float32[N h w S] with integers:
-first those of the coarse layers, one a cell; then those of the fine layers, four a
-cell, in the order (0,0), (0,1), (1,0), (1,1) of its quarters. A table is found from
+first those of the coarse layers, one a cell (depth 0); then those of finer layers, four
+a cell (depth 1) in the order (0,0), (0,1), (1,0), (1,1) of its quarters, then sixteen
+(depth 2), those of each quarter in the same order, and so on. A table is found from
 stored integer maps of codes, sums over neighbours and thresholds, all exact:
 
 * the first layer from the brightness of codes around, the rest of the cells in three
-  groups: nothing known, diagonal neighbours, direct neighbours;
-* a further coarse layer from the kind of the code before it at this place (8) and the
-  contrast of the first layer (8);
-* a fine layer from the kind of the code before it (8) and the activity around (8): bits
-  of the codes of the layers before here, of the layer before at the neighbours, and in
-  the second half of a checkerboard, of this layer at the neighbours.
+  groups: nothing known, diagonal neighbours, direct neighbours; where cells are as
+  large as those of the coarsest grid, at which tiles may begin, nothing is known;
+* the second layer, if it is coarse, from the kind of the code before it at this place
+  (8) and the contrast of the first layer (8);
+* any other layer from the kind of the code before it (8) and the activity around (8):
+  bits of the codes of the layers before here, of the layer before at the neighbours,
+  and of a finer layer, in the second half of a checkerboard, of this layer at the
+  neighbours.
 
 What lies outside the picture counts as nothing. The maps, thresholds and tables are
 fitted to tokens of training pictures by `fit`.
@@ -36,7 +39,15 @@ from codax.errors import ModelError
 from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.layers import Fixed, grid_mask
 
-__all__ = ["DIAGONAL", "DIRECT", "KINDS", "TABLES", "IndexContexts"]
+__all__ = [
+    "DIAGONAL",
+    "DIRECT",
+    "FINE_PARTS",
+    "KINDS",
+    "TABLES",
+    "IndexContexts",
+    "groups_of",
+]
 
 TABLES = 64
 """Tables of a layer."""
@@ -44,11 +55,21 @@ KINDS, BINS = 8, 8
 DIAGONAL, DIRECT = 31, 32
 """Tables of the first layer with diagonal and with direct neighbours; one has none."""
 FINE_PARTS = ((0, 3), (1, 2))
-"""Quarters of a cell that the two steps of a fine layer code."""
+"""Quarters that the two steps of a finer layer code."""
+EARLIER = 4
+"""Layers of the same depth, beside the one before, whose activity counts."""
 
 
 _stored = partial(Fixed, stored="float32")
 """Makes integers that lie with the weights as float32."""
+
+
+def groups_of(span: int) -> bool:
+    """Whether cells of `span` by `span` can be told apart by parity in every tile.
+
+    Tiles begin at multiples of 4 cells of 16x16 pixels.
+    """
+    return span < 4
 
 
 class IndexContexts(nnx.Module):
@@ -56,12 +77,15 @@ class IndexContexts(nnx.Module):
 
     Attributes:
         codes: number of codes of each layer.
-        coarse: how many of the layers are coarse.
+        depths: how often a cell is quartered for each layer, rising from 0.
+        span: side of a cell in cells of 16x16 pixels.
+        grouped: whether the first layer is coded in three groups of cells.
     """
 
-    def __init__(self, codes: Sequence[int], coarse: int):
+    def __init__(self, codes: Sequence[int], depths: Sequence[int], span: int = 1):
         """Makes maps and tables that know nothing; see `fit`."""
-        self.codes, self.coarse = tuple(codes), coarse
+        self.codes, self.depths, self.span = tuple(codes), tuple(depths), span
+        self.grouped = groups_of(span)
         for layer, count in enumerate(codes):
             setattr(self, f"activity{layer}", _stored(jnp.zeros((count,))))
             setattr(self, f"kind{layer}", _stored(jnp.zeros((count,))))
@@ -77,9 +101,9 @@ class IndexContexts(nnx.Module):
 
     def _bins(self) -> dict[str, int]:
         """By the name of a sum, into how many bins it falls."""
-        bins = {"0_diagonal": DIAGONAL, "0_direct": DIRECT}
+        bins = {"0_diagonal": DIAGONAL, "0_direct": DIRECT} if self.grouped else {}
         for layer in range(1, len(self.codes)):
-            parts = ("",) if layer < self.coarse else ("_0", "_1")
+            parts = ("_0", "_1") if self.depths[layer] else ("",)
             bins |= {f"{layer}{part}": BINS for part in parts}
         return bins
 
@@ -91,17 +115,31 @@ class IndexContexts(nnx.Module):
 
     def slots(self, layer: int) -> slice:
         """A layer's tokens among the S of a cell."""
-        if layer < self.coarse:
-            return slice(layer, layer + 1)
-        begin = self.coarse + 4 * (layer - self.coarse)
-        return slice(begin, begin + 4)
+        begin = sum(4**depth for depth in self.depths[:layer])
+        return slice(begin, begin + 4 ** self.depths[layer])
+
+    def places(self, layer: int, part: int) -> list[int]:
+        """Of a finer layer's tokens of a cell, those that a step codes."""
+        return [k for k in range(4 ** self.depths[layer]) if k % 4 in FINE_PARTS[part]]
+
+    def _extent(self, extent: jax.Array | None, depth: int = 0) -> jax.Array | None:
+        """The picture's own part of a grid of cells or of their parts, see `grid_mask`.
+
+        Args:
+            extent: that of the grid of 16x16 pixels.
+            depth: how often a cell is quartered.
+        """
+        if extent is None:
+            return None
+        if self.span > 1:
+            extent = (extent + (self.span - 1)) // self.span
+        return extent if depth == 0 else 2**depth * extent
 
     def _look(self, kind: str, layer: int, y: jax.Array) -> jax.Array:
         """Looks the tokens of a layer up in a map, on the layer's own grid."""
         table = getattr(self, f"{kind}{layer}")[...]
         own = y[..., self.slots(layer)].astype(jnp.int32)
-        found = jnp.take(table, own, 0)
-        return found if layer < self.coarse else depth_to_space(found, 2)
+        return _spread(jnp.take(table, own, 0), self.depths[layer])
 
     def _bin(self, name: str, total: jax.Array) -> jax.Array:
         """The bin of a sum, by its stored thresholds."""
@@ -119,7 +157,7 @@ class IndexContexts(nnx.Module):
             y: tokens, float32[N h w S].
             direct: direct neighbours of the positions whose row and column differ in
                 parity; else diagonal ones of those where both are odd.
-            extent: see `grid_mask`.
+            extent: of the grid of 16x16 pixels, see `grid_mask`.
 
         Returns:
             Two float32[N h w 1].
@@ -129,7 +167,7 @@ class IndexContexts(nnx.Module):
         column = jnp.arange(y.shape[2])[None, :, None]
         odd = (row + column) % 2 if direct else jnp.maximum(row % 2, column % 2)
         known = jnp.broadcast_to(jnp.asarray(1.0 - odd, jnp.float32), value.shape)
-        known = grid_mask(known, extent)
+        known = grid_mask(known, self._extent(extent))
         count = _around(known, direct)
         twelfth = jnp.take(jnp.asarray([0.0, 12, 6, 4, 3]), count.astype(jnp.int32), 0)
         return _around(value * known, direct) * twelfth, count
@@ -137,7 +175,7 @@ class IndexContexts(nnx.Module):
     def contrast(self, y: jax.Array, extent: jax.Array | None) -> jax.Array:
         """Differences of brightness to the direct neighbours, summed: [N h w 1]."""
         value = self._look("activity", 0, y)
-        inside = grid_mask(jnp.ones_like(value), extent)
+        inside = grid_mask(jnp.ones_like(value), self._extent(extent))
         total = jnp.zeros_like(value)
         for there, is_there in zip(
             _shifts(value, True), _shifts(inside, True), strict=True
@@ -146,11 +184,13 @@ class IndexContexts(nnx.Module):
         return total
 
     def activity(self, y: jax.Array, layer: int, part: int, extent: jax.Array | None):
-        """The activity around the tokens of a fine layer, float32[N 2h 2w 1]."""
-        finer = None if extent is None else 2 * extent
+        """The activity around the tokens of a layer, on its grid, float32[N H W 1]."""
+        depth = self.depths[layer]
+        finer = self._extent(extent, depth)
         before = grid_mask(self._before("activity", layer, y), finer)
         total = 2.0 * _around(before, True) + 4.0 * before
-        for other in range(self.coarse, layer - 1):
+        others = [k for k in range(layer - 1) if self.depths[k] == depth]
+        for other in others[-EARLIER:]:
             total = total + 4.0 * self._look("activity", other, y)
         if part:
             own = grid_mask(self._look("activity", layer, y), finer)
@@ -161,9 +201,9 @@ class IndexContexts(nnx.Module):
         return total
 
     def _before(self, kind: str, layer: int, y: jax.Array) -> jax.Array:
-        """A map of the layer before a fine one, on the fine grid."""
+        """A map of the layer before, on a layer's own grid."""
         found = self._look(kind, layer - 1, y)
-        if layer - 1 < self.coarse:
+        for _ in range(self.depths[layer] - self.depths[layer - 1]):
             found = depth_to_space(jnp.concatenate([found] * 4, -1), 2)
         return found
 
@@ -178,18 +218,23 @@ class IndexContexts(nnx.Module):
     def further(self, y: jax.Array, layer: int, extent: jax.Array | None) -> jax.Array:
         """Tables of the tokens of a further coarse layer, float32[N h w 1]."""
         kind = self._look("kind", layer - 1, y)
-        found = self._bin(str(layer), self.contrast(y, extent))
+        found = self._bin(str(layer), self._further_sum(y, layer, extent))
         return layer * TABLES + BINS * kind + found
 
+    def _further_sum(self, y: jax.Array, layer: int, extent: jax.Array | None):
+        if layer == 1:
+            return self.contrast(y, extent)
+        return self.activity(y, layer, 0, extent)
+
     def fine(self, y: jax.Array, layer: int, part: int, extent: jax.Array | None):
-        """Tables of the tokens of half a fine layer, float32[N h w 2]."""
+        """Tables of the tokens of half a finer layer, float32[N h w 4**depth / 2]."""
         kind = self._before("kind", layer, y)
         found = self._bin(f"{layer}_{part}", self.activity(y, layer, part, extent))
-        whole = space_to_depth(layer * TABLES + BINS * kind + found, 2)
-        first, second = FINE_PARTS[part]
-        return jnp.concatenate(
-            [whole[..., first : first + 1], whole[..., second : second + 1]], -1
-        )
+        whole = layer * TABLES + BINS * kind + found
+        for _ in range(self.depths[layer]):
+            whole = space_to_depth(whole, 2)
+        own = [whole[..., k : k + 1] for k in self.places(layer, part)]
+        return jnp.concatenate(own, -1)
 
     def check(self) -> None:
         """Checks that maps and thresholds are integers that keep every sum exact.
@@ -244,8 +289,7 @@ class IndexContexts(nnx.Module):
             if layer + 1 == len(self.codes):
                 continue
             then = activity[layer + 1][tokens[..., self.slots(layer + 1)]]
-            if then.shape[-1] > own.shape[-1]:
-                then = then.mean(-1, keepdims=True)
+            then = then.reshape(*own.shape, -1).mean(-1)
             sums = np.bincount(own.ravel(), then.ravel(), minlength=count)
             mean = (sums + then.mean()) / (counts + 1)
             kinds = _ranks(mean, counts, KINDS)
@@ -253,13 +297,13 @@ class IndexContexts(nnx.Module):
 
     def _sums(self, y: jax.Array) -> dict[str, jax.Array]:
         """Every sum that has thresholds, where it is used."""
-        found = {
-            "0_diagonal": self.brightness(y, False, None)[0][:, 1::2, 1::2],
-            "0_direct": self.brightness(y, True, None)[0][:, ::2, 1::2],
-        }
+        found = {}
+        if self.grouped:
+            found["0_diagonal"] = self.brightness(y, False, None)[0][:, 1::2, 1::2]
+            found["0_direct"] = self.brightness(y, True, None)[0][:, ::2, 1::2]
         for layer in range(1, len(self.codes)):
-            if layer < self.coarse:
-                found[str(layer)] = self.contrast(y, None)
+            if not self.depths[layer]:
+                found[str(layer)] = self._further_sum(y, layer, None)
                 continue
             found[f"{layer}_0"] = self.activity(y, layer, 0, None)[:, ::2, ::2]
             found[f"{layer}_1"] = self.activity(y, layer, 1, None)[:, ::2, 1::2]
@@ -267,22 +311,34 @@ class IndexContexts(nnx.Module):
 
     def _tables(self, y: jax.Array) -> list[jax.Array]:
         """By layer, the table of each token, float32[N h w slots]."""
+        found = [self._first_tables(y)]
+        for layer in range(1, len(self.codes)):
+            if not self.depths[layer]:
+                found.append(self.further(y, layer, None))
+                continue
+            halves = [self.fine(y, layer, part, None) for part in (0, 1)]
+            places = self.places(layer, 0) + self.places(layer, 1)
+            found.append(jnp.concatenate(halves, -1)[..., np.argsort(places)])
+        return found
+
+    def _first_tables(self, y: jax.Array) -> jax.Array:
         n, h, w, _ = y.shape
+        if not self.grouped:
+            return jnp.zeros((n, h, w, 1))
         row = np.arange(h)[:, None, None]
         column = np.arange(w)[None, :, None]
         shape = (n, h, w, 1)
         odd = np.broadcast_to(row % 2 + column % 2 == 1, shape)
         both = np.broadcast_to(row % 2 + column % 2 == 2, shape)
         first = jnp.where(both, self.first(y, False, None), 0.0)
-        found = [jnp.where(odd, self.first(y, True, None), first)]
-        for layer in range(1, len(self.codes)):
-            if layer < self.coarse:
-                found.append(self.further(y, layer, None))
-                continue
-            parts = [self.fine(y, layer, part, None) for part in (0, 1)]
-            order = [parts[0][..., :1], parts[1], parts[0][..., 1:]]
-            found.append(jnp.concatenate(order, -1))
-        return found
+        return jnp.where(odd, self.first(y, True, None), first)
+
+
+def _spread(x: jax.Array, depth: int) -> jax.Array:
+    """Parts of cells, [N h w 4**depth], on the grid of parts."""
+    for _ in range(depth):
+        x = depth_to_space(x, 2)
+    return x
 
 
 def _shifts(x: jax.Array, direct: bool) -> list[jax.Array]:

@@ -261,11 +261,13 @@ class Layer:
         tokens: how many a vector has at this layer, one for each of its views.
         codes: K, shared by the views.
         dimension: of the codes; each view is a projection to so many components.
+        parts: equal parts of a vector, one after another, that have the same views.
     """
 
     tokens: int = 1
     codes: int = 512
     dimension: int = 16
+    parts: int = 1
 
 
 class _Projections(nnx.Module):
@@ -273,8 +275,8 @@ class _Projections(nnx.Module):
 
     def __init__(self, channels: int, layers: Sequence[Layer]):
         for number, layer in enumerate(layers):
-            width = layer.tokens * layer.dimension
-            into = np.eye(channels, width, dtype=np.float32)
+            width = layer.tokens // layer.parts * layer.dimension
+            into = np.eye(channels // layer.parts, width, dtype=np.float32)
             setattr(self, f"enter{number}", nnx.Param(jnp.asarray(into)))
             setattr(self, f"leave{number}", nnx.Param(jnp.asarray(into.T)))
 
@@ -327,14 +329,23 @@ class ResidualQuantiser(nnx.Module):
     def view(self, residual: jax.Array, number: int) -> jax.Array:
         """A layer's views: float32[N ... C] -> float32[N ... tokens dimension]."""
         layer = self.layers[number]
-        flat = pointwise(residual, getattr(self.klt, f"enter{number}")[...])
+        flat = self._enter(residual, getattr(self.klt, f"enter{number}")[...], number)
         return flat.reshape(*residual.shape[:-1], layer.tokens, layer.dimension)
+
+    def _enter(self, residual: jax.Array, matrix: jax.Array, number: int) -> jax.Array:
+        """The views of a layer's parts, float32[N ... tokens * dimension] or parted."""
+        parts = self.layers[number].parts
+        if parts > 1:
+            residual = residual.reshape(*residual.shape[:-1], parts, -1)
+        return pointwise(residual, matrix)
 
     def unview(self, views: jax.Array, number: int) -> jax.Array:
         """What a layer adds: float32[N ... tokens dimension] -> float32[N ... C]."""
-        flat = views.reshape(*views.shape[:-2], -1)
+        parts = self.layers[number].parts
+        shape = views.shape[:-2] if parts == 1 else (*views.shape[:-2], parts)
         matrix = getattr(self.klt, f"leave{number}")[...]
-        return pointwise(flat, matrix)
+        flat = pointwise(views.reshape(*shape, -1), matrix)
+        return flat if parts == 1 else flat.reshape(*views.shape[:-2], -1)
 
     def __call__(self, x: jax.Array, used: jax.Array | None = None) -> Quantised:
         """Quantises.
@@ -359,9 +370,10 @@ class ResidualQuantiser(nnx.Module):
             found = quantiser.nearest(views, self._price(number, tokens))
             added = self.unview(quantiser.values(found), number)
             enter = getattr(self.klt, f"enter{number}")[...]
-            left = pointwise(residual - added, jax.lax.stop_gradient(enter))
+            enter = jax.lax.stop_gradient(enter)
+            left = self._enter(residual - added, enter, number)
             kept = self._share(used, number, x)
-            loss = loss + kept.ravel() * (left**2).mean(tuple(range(1, x.ndim)))
+            loss = loss + kept.ravel() * (left**2).mean(tuple(range(1, left.ndim)))
             total = total + kept * added
             known = known + jax.lax.stop_gradient(added)
             tokens.append(found[..., 0])

@@ -1,4 +1,4 @@
-"""Pictures in files as a data set: what PyTorch's `DataLoader` asks of one.
+"""Pictures or tokens in files as a data set: what PyTorch's `DataLoader` asks of one.
 
 PyTorch is not imported: a data set has a length and gives items by number. Workers may
 be forked, since files are read by ONNX Runtime (docs/processes.md).
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from codax.errors import CodaxError
+from codax.face.codec import Codec
 from codax.face.public import decode
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "Tokens"]
 
 
 class Pictures:
@@ -67,3 +68,58 @@ class Pictures:
         except CodaxError as error:
             raise type(error)(f"{path}: {error}") from error
         return samples if self._transform is None else self._transform(samples)
+
+
+class Tokens:
+    """The tokens in `.codax` files, by number; no picture is decoded.
+
+    Example:
+        >>> codec = codax.load("prefix-tiny")               # doctest: +SKIP
+        >>> files = sorted(Path("coded").glob("*.codax"))   # doctest: +SKIP
+        >>> loader = DataLoader(                            # doctest: +SKIP
+        ...     Tokens(files, codec, part), shuffle=True, batch_size=32, num_workers=8
+        ... )
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str | Path],
+        codec: Codec,
+        transform: Callable[[np.ndarray], Any] | None = None,
+    ):
+        """Opens nothing yet.
+
+        Args:
+            files: paths.
+            codec: that wrote them all, so that they have one vocabulary; one on ONNX
+                Runtime can be forked.
+            transform: of a file's tokens to an item, such as a part of them; None
+                leaves them. Must be picklable where workers are spawned.
+
+        Raises:
+            UnsupportedError: the codec has no tokens.
+        """
+        self.vocabulary = codec.vocabulary
+        self._files, self._codec, self._transform = list(files), codec, transform
+
+    def __len__(self) -> int:
+        """How many files."""
+        return len(self._files)
+
+    def __getitem__(self, number: int) -> Any:
+        """A file's tokens, int32[h w L], or what the transform makes of them.
+
+        Args:
+            number: of the file.
+
+        Raises:
+            CodaxError: a damaged file, one of other weights, or a stored picture; says
+                which.
+            OSError: it cannot be read.
+        """
+        path = self._files[number]
+        try:
+            found = self._codec.file_tokens(Path(path).read_bytes())[0]
+        except CodaxError as error:
+            raise type(error)(f"{path}: {error}") from error
+        return found if self._transform is None else self._transform(found)

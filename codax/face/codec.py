@@ -19,7 +19,7 @@ from codax.coding.telling import Progress, listening
 from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
-from codax.face.file_tokens import file_tokens, vocabulary
+from codax.face.file_tokens import file_tokens, token_cell, vocabulary
 from codax.face.many import decode_many, encode_many
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
@@ -366,6 +366,11 @@ class Codec:
         """Sizes of the vocabularies of a cell's tokens, one for each token."""
         return vocabulary(self.coder)
 
+    @property
+    def token_cell(self) -> int:
+        """Pixels of a side of a cell, which has the tokens of a place."""
+        return token_cell(self.coder)
+
     def tokens(self, images: Any, quality: float | None = None) -> jax.Array:
         """Tokens int32[N h w L] of pictures uint8 or float32[N H W 3]."""
         with needs_extra("the tokenizer of pictures"):
@@ -373,12 +378,14 @@ class Codec:
 
         return tokenizer.tokens(self.coder, images, quality)
 
-    def from_tokens(self, tokens: Any, quality: float | None = None) -> jax.Array:
-        """Pictures uint8[N 16h 16w 3] of tokens int32[N h w L]."""
+    def from_tokens(
+        self, tokens: Any, quality: float | None = None, size: Any = None
+    ) -> jax.Array:
+        """Pictures uint8[N H W 3] of tokens int32[N h w L], of cells or a size."""
         with needs_extra("the tokenizer of pictures"):
             from codax.face import tokens as tokenizer
 
-        return tokenizer.from_tokens(self.coder, tokens, quality)
+        return tokenizer.from_tokens(self.coder, tokens, quality, size)
 
     def file_tokens(self, data: bytes) -> np.ndarray:
         """The tokens in a file, int32[1 h w L]."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from codax.coding.order import layer_count, layers_at
+from codax.coding.order import CELL, layer_count, layers_at
 from codax.coding.samples import SampleCoder
 from codax.entropy.sources import DigitSymbols
 from codax.errors import UnsupportedError
 from codax.face.decoding import read_for
 
-__all__ = ["file_tokens", "vocabulary"]
+__all__ = ["file_tokens", "token_cell", "vocabulary"]
 
 
 def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
@@ -22,9 +22,19 @@ def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
     found = coder.runtime.vocabulary
     if found is None:
         raise UnsupportedError(
-            f"{coder.name} has no tokens; codecs of the families fsq and rvq have"
+            f"{coder.name} has no tokens; codecs of fsq, rvq, mcquic and prefix have"
         )
     return found
+
+
+def token_cell(coder: SampleCoder) -> int:
+    """Pixels of a side of the cell that has a codec's tokens.
+
+    Raises:
+        UnsupportedError: the codec has no tokens.
+    """
+    vocabulary(coder)
+    return round(CELL / coder.order.strides["y"])
 
 
 def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:

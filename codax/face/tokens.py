@@ -1,15 +1,19 @@
 """The tokenizer's face of a codec: pictures to integers and back, under jit and vmap.
 
-Only codecs whose latents are tokens have it: `fsq` and `rvq`. Tokens lie on the grid of
-cells of 16x16 pixels, int32[N h w L]; token l of a cell is from 0 to
-`vocabulary[l] - 1`.
+Only codecs whose latents are tokens have it. Tokens lie on a grid of cells of
+`token_cell` pixels a side, int32[N h w L] with h = ceil(H / token_cell); token l of a
+cell is from 0 to `vocabulary[l] - 1`.
 
-* `fsq`: L is the number of latent channels; the vocabularies are the alphabets.
-* `rvq`: first a token for each coarse layer, then four for each fine one, the quarters
-  (0,0), (0,1), (1,0), (1,1) of the cell. The tokens of the first layers are a picture's
-  coarser tokens, so L says how many layers there are.
+* `fsq`: cells of 16; L is the number of latent channels; the vocabularies are the
+  alphabets.
+* `rvq`: cells of 16; first a token for each coarse layer, then four for each fine one,
+  the quarters (0,0), (0,1), (1,0), (1,1) of the cell.
+* `mcquic`: cells of 32; for each book of the first level a token, of the second the
+  four quarters, of the third for each quarter in turn its four quarters.
+* `prefix`: cells of 64, the tiles; a token for each rank.
 
-The tokens of a picture are those in its file.
+Of the last three the tokens of the first layers are a picture's coarser tokens, so L
+says how many layers there are. The tokens of a picture are those in its file.
 """
 
 from __future__ import annotations
@@ -20,11 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codax.coding.order import CELL, layer_count, layers_at
+from codax.coding.order import extent, layer_count, layers_at
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError
 from codax.face.encoding import half_steps
-from codax.face.file_tokens import vocabulary
+from codax.face.file_tokens import token_cell, vocabulary
 from codax.files import container
 
 __all__ = ["from_tokens", "tokens"]
@@ -36,10 +40,10 @@ def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax
     Args:
         coder: with tokens.
         images: uint8 or float32[N H W 3], 0..255; edges are repeated to whole cells.
-        quality: within the codec's, its highest if None; of rvq it picks layers.
+        quality: within the codec's, its highest if None; picks layers, if any.
 
     Returns:
-        int32[N h w L], h = ceil(H / 16), w = ceil(W / 16).
+        int32[N h w L], h = ceil(H / cell), w = ceil(W / cell) with `token_cell`.
 
     Raises:
         UnsupportedError: the codec has no tokens.
@@ -49,32 +53,39 @@ def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax
     if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
     at = _half_steps(coder, quality)
-    missing = [(0, -side % CELL) for side in images.shape[1:3]]
+    height, width = images.shape[1:3]
+    missing = [(0, -side % token_cell(coder)) for side in (height, width)]
     x = jnp.asarray(images).astype(jnp.float32)
     x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    found = coder.networks().model.tokens(x, _whole(images, at))
+    own = _extent(height, width)
+    found = coder.networks().model.tokens(x, _whole(images, at), own)
     used = layers_at(at, layer_count(coder.order))
     return found[..., : coder.networks().token_counts[used - 1]]
 
 
 def from_tokens(
-    coder: SampleCoder, tokens: Any, quality: float | None = None
+    coder: SampleCoder,
+    tokens: Any,
+    quality: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> jax.Array:
     """Pictures of tokens.
 
     Args:
         coder: with tokens.
-        tokens: int32[N h w L]; of rvq those of the first layers are enough.
-        quality: that of the tokens, the codec's highest if None; of rvq it follows from
-            the tokens and must be None.
+        tokens: int32[N h w L]; those of the first layers are enough, where there are
+            any.
+        quality: that of the tokens, the codec's highest if None; where there are layers
+            it follows from the tokens and must be None.
+        size: rows and columns of the pictures, H and W; all of the cells if None.
 
     Returns:
-        uint8[N 16h 16w 3].
+        uint8[N H W 3].
 
     Raises:
         UnsupportedError: the codec has no tokens.
-        ConfigError: another shape, or a token outside its vocabulary (not seen under
-            jit, where there are no values to look at).
+        ConfigError: another shape, a token outside its vocabulary (not seen under jit,
+            where there are no values to look at), or a size that has other cells.
     """
     sizes = vocabulary(coder)
     counts = coder.networks().token_counts
@@ -95,8 +106,30 @@ def from_tokens(
             )
         layers = counts.index(tokens.shape[-1]) + 1
         at = container.quality_of_layers(layers, len(counts))
-    x = coder.networks().model.picture(jnp.asarray(tokens), _whole(tokens, at))
-    return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
+    height, width = _size_of(tokens, token_cell(coder), size)
+    own = _extent(height, width)
+    x = coder.networks().model.picture(jnp.asarray(tokens), _whole(tokens, at), own)
+    return jnp.clip(jnp.round(x[:, :height, :width]), 0, 255).astype(jnp.uint8)
+
+
+def _extent(height: int, width: int) -> jax.Array:
+    """Rows and columns of a picture's own cells of 16x16, int32[2]."""
+    return jnp.asarray(extent(height, width), jnp.int32)
+
+
+def _size_of(tokens: Any, cell: int, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The pictures' rows and columns, checked against their tokens."""
+    rows, columns = tokens.shape[1:3]
+    if size is None:
+        return cell * rows, cell * columns
+    height, width = size
+    if (-(-height // cell), -(-width // cell)) != (rows, columns):
+        raise ConfigError(
+            f"size is {width}x{height}; {columns}x{rows} cells of {cell} pixels are of "
+            f"{cell * (columns - 1) + 1}x{cell * (rows - 1) + 1} to "
+            f"{cell * columns}x{cell * rows}"
+        )
+    return height, width
 
 
 def _half_steps(coder: SampleCoder, quality: float | None) -> int:

@@ -96,7 +96,7 @@ class TrainConfig:
     """Steps between refreshes of SOAP's bases."""
     adapt: int = 500
     """Steps between adaptations of what is fitted to pictures and not trained, such as
-    the contexts of `rvq`; codes that died come back."""
+    the contexts of tokens; codes that died come back."""
     exact: bool = True
     """The prior on its integer grid; False trains its float twin."""
     weighted: bool = True

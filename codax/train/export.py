@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.families import family
+from codax.coding.layers import beyond_symbols
 from codax.coding.trees import abstract_model, fill_model
 from codax.errors import ModelError
 from codax.face.building import pack_model
@@ -211,23 +212,24 @@ def check_estimate(codec: Codec, pictures: list[np.ndarray], quality: int) -> fl
         over all pictures; below 0 for fewer.
 
     Raises:
-        ModelError: a picture's differ by more than 1 % and 64 bytes.
+        ModelError: a picture's differ by more than 1 % and what streams take.
     """
     worst = files = estimated = 0.0
     model, trellis = codec.model, codec.coder.trellis
     model.trellis = trellis  # as training has it
     told = quality if trellis is None else trellis.told(quality)
     at = np.array([told], np.int32)
+    beyond = beyond_symbols(quality, codec.coder.layers)
     estimate = jax.jit(lambda x: model.forward(x, at, None, exact=True)[0])
     for rgb in pictures:
         bits = estimate(rgb[None].astype(np.float32))
         expected = float(sum(b[0] for b in bits.values())) / 8
         size = len(codec.coder.compress(rgb, quality, passes=1))
-        worst = max(worst, (abs(size - expected) - 64) / size)
+        worst = max(worst, (abs(size - expected) - beyond) / size)
         files, estimated = files + size, estimated + expected
     if worst > 0.01:
         raise ModelError(
-            f"estimate and file sizes differ by {100 * worst:.2f} % + 64 bytes, "
+            f"estimate and file sizes differ by {100 * worst:.2f} % + {beyond} bytes, "
             "expected 1 %; what trains is not what codes"
         )
     return files / estimated - 1.0

@@ -264,7 +264,8 @@ def _first_state(
         whole = flatten({"ema": state["ema"]}).keys() <= set(initial or ())
         say("codes, contexts and tables are fitted to the pictures")
         stage = "run" if whole else "start"
-        crops = adapting_crops(resident, stage, trainer.config.seed)
+        seed = trainer.config.seed
+        crops = adapting_crops(resident, stage, seed, trainer.span)
         state, _ = trainer.adapt(state, crops, stage)
     return state
 

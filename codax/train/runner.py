@@ -162,7 +162,7 @@ class Runner:
         if not self.trainer.adapts:
             return state
         seed = self.trainer.config.seed + 1 + int(state["step"])
-        crops = adapting_crops(self.resident, stage, seed)
+        crops = adapting_crops(self.resident, stage, seed, self.trainer.span)
         local = self.trainer.local(state)
         state, self.facts = self.trainer.adapt(local, crops, stage)
         return self.trainer.place_state(state)

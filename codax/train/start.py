@@ -21,6 +21,8 @@ PART = 512
 """Crops that are cut at once."""
 ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
 """Crops that networks adapt to in a run, their side, and at the end of a phase."""
+MOST_CROPS = 512
+"""Of which 256x256 pixels take 400 MB."""
 
 
 def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
@@ -43,15 +45,20 @@ def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.
     return out
 
 
-def adapting_crops(resident: ResidentSet, stage: str, seed: int) -> np.ndarray:
+def adapting_crops(
+    resident: ResidentSet, stage: str, seed: int, span: int = 1
+) -> np.ndarray:
     """Crops that networks adapt to, float32[N S S 3], 0..255.
 
     Args:
         resident: the pictures.
         stage: see `Trainer.adapt`; at the end there are more.
         seed: others make other crops.
+        span: side of a token's square in cells of 16x16 pixels: with large ones a crop
+            has few tokens, so that there are more crops.
     """
     count = END_CROPS if stage == "end" else ADAPT_CROPS
+    count = max(count, min(count * span**2, MOST_CROPS))
     return sample_crops(resident, count, ADAPT_SIDE, seed)
 
 

@@ -70,6 +70,7 @@ class Trainer:
         parts: Any = nnx.split(model, nnx.Param, ...)
         self.graph, self.params, self.fixed = parts
         self.adapts: bool = model.adapts
+        self.span: int = getattr(model, "token_span", 1)
         self.distortion = distortion or config.distortion
         self.own_optimizer = optimizer
         self.optimizer = make_optimizer(config, optimizer)
