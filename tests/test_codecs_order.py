@@ -39,6 +39,8 @@ def random_latents(codec, seed, count=1):
         if isinstance(prior.sources[name], IndexSource):
             found = random.integers(0, codec.vocabulary, latents[name].shape)
             latents[name] = found.astype(np.float32)
+        if isinstance(prior.sources[name], GridSource):
+            latents[name] = np.round(latents[name])
         if prior.sources[name].kind == "binary":
             found = random.integers(0, 2, latents[name].shape)
             latents[name] = found.astype(np.float32)

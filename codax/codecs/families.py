@@ -22,6 +22,7 @@ from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
+from codax.codecs.walloc import WallocConfig, walloc
 from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import CodaxError, ConfigError
 from codax.files.scripts import run_file
@@ -97,10 +98,17 @@ OWN = (
     ),
     Family(name="fsq", codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     Family(name="rvq", codec_id=8, config=RvqConfig, networks=rvq),
+    Family(
+        name="walloc",
+        codec_id=10,
+        config=WallocConfig,
+        networks=walloc,
+        qualities=(75, 75),
+    ),
     Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
-"""By name. Ids 9 to 13 are taken: stored, walloc, granular, prefix, mcquic; 14 is a
+"""By name. Ids 9 and 11 to 13 are taken: stored, granular, prefix, mcquic; 14 is a
 draft without weights, whose bytes may change."""
 
 

@@ -1,0 +1,20 @@
+r"""walloc-12: 12 latent channels at 1/8 for learning on, and a network that decodes.
+
+codax train walloc-12 --minutes 12 -o runs/walloc-12
+codax export runs/walloc-12 walloc-12
+
+TO SAY
+"""
+
+from codax.codecs.walloc import WallocConfig
+from codax.train.config import TrainConfig
+
+config = TrainConfig(
+    codec="walloc",
+    preset="12",
+    model=WallocConfig(latents=12, step=40.0),
+    data=("train", "train_extra"),
+    held_out_of="train_extra",
+    ema=0.99,
+    branch=0.35,
+)
