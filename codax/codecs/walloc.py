@@ -124,7 +124,7 @@ class WallocAnalysis(nnx.Module):
         """Makes the matrix; `fit` sets it."""
         stored = partial(Fixed, stored="float32")
         self.matrix = stored(jnp.zeros((packets.BANDS, latents)))
-        self.unit = stored(jnp.ones(()))
+        self.unit = stored(jnp.ones((latents,)))
 
     def __call__(self, x: jax.Array, extent: jax.Array | None = None) -> jax.Array:
         """Latents of pictures.
@@ -142,12 +142,10 @@ class WallocAnalysis(nnx.Module):
 
     def fit(self, vectors: np.ndarray) -> None:
         """Sets the matrix to whole numbers near vectors float64[192 C], in steps."""
-        reach = packets.limits()
-        for bits in range(BITS, 0, -1):
-            matrix = np.round(vectors * 2.0**bits)
-            if (np.abs(matrix) * reach[:, None]).sum(0).max() < EXACT_LIMIT:
-                break
-        self.matrix[...] = jnp.asarray(matrix, jnp.float32)
+        reach = packets.limits() @ np.abs(vectors)
+        # A bit less than there is room for, because the matrix is rounded.
+        bits = np.minimum(np.floor(np.log2(EXACT_LIMIT / reach)) - 1, BITS)
+        self.matrix[...] = jnp.asarray(np.round(vectors * 2.0**bits), jnp.float32)
         self.unit[...] = jnp.asarray(2.0**-bits, jnp.float32)
 
 
