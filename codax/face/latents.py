@@ -42,10 +42,7 @@ def latents(coder: SampleCoder, images: Any) -> jax.Array:
         raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
     if images.dtype not in (jnp.uint8, jnp.float32):
         raise ConfigError(f"images: got {images.dtype}, expected uint8 or float32")
-    missing = [(0, -side % CELL) for side in images.shape[1:3]]
-    x = jnp.asarray(images).astype(jnp.float32)
-    x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    return coder.networks().model.g_a(x).astype(jnp.int8)
+    return coder.networks().compiled("latents", _latents)(images)
 
 
 def from_latents(coder: SampleCoder, latents: Any) -> jax.Array:
@@ -78,5 +75,15 @@ def from_latents(coder: SampleCoder, latents: Any) -> jax.Array:
             raise ConfigError(
                 f"latent -128 at {wrong[0].tolist()}; expected -{LARGEST} to {LARGEST}"
             )
-    x = coder.networks().model.g_s(jnp.asarray(latents).astype(jnp.float32))
+    return coder.networks().compiled("from_latents", _pictures)(latents)
+
+
+def _latents(model: Any, images: jax.Array) -> jax.Array:
+    missing = [(0, -side % CELL) for side in images.shape[1:3]]
+    x = jnp.pad(images, ((0, 0), *missing, (0, 0)), mode="edge")
+    return model.g_a(x.astype(jnp.float32)).astype(jnp.int8)
+
+
+def _pictures(model: Any, latents: jax.Array) -> jax.Array:
+    x = model.g_s(latents.astype(jnp.float32))
     return jnp.clip(jnp.round(x), 0, 255).astype(jnp.uint8)
