@@ -37,7 +37,8 @@ def random_latents(codec, seed, count=1):
         std = 30.0 / (1 + np.arange(c))
         latents[name] = random.normal(0, std, (count, h, w, c)).astype(np.float32)
         if isinstance(prior.sources[name], IndexSource):
-            found = random.integers(0, codec.vocabulary, latents[name].shape)
+            most = min(count for count, _ in prior.sources[name].sizes)
+            found = random.integers(0, most, latents[name].shape)
             latents[name] = found.astype(np.float32)
         if isinstance(prior.sources[name], GridSource):
             latents[name] = np.round(latents[name])

@@ -18,6 +18,7 @@ from codax.codecs.adaptive import AdaptiveConfig, adaptive
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.fsq import FsqConfig, fsq
+from codax.codecs.granular import GranularConfig, granular
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
@@ -105,10 +106,11 @@ OWN = (
         networks=walloc,
         qualities=(75, 75),
     ),
+    Family(name="granular", codec_id=11, config=GranularConfig, networks=granular),
     Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
-"""By name. Ids 9 and 11 to 13 are taken: stored, granular, prefix, mcquic; 14 is a
+"""By name. Ids 9, 12 and 13 are taken: stored, prefix, mcquic; 14 is a
 draft without weights, whose bytes may change."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from codax.coding.order import layer_count, layers_at
 from codax.coding.samples import SampleCoder
+from codax.entropy.ranks import token_slots
 from codax.entropy.sources import DigitSymbols
 from codax.errors import UnsupportedError
 from codax.face.decoding import read_for
@@ -39,11 +40,15 @@ def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
         FormatError: the file is damaged.
         ModelError: it was made with other weights.
     """
-    sizes, source = vocabulary(coder), coder.order.sources["y"]
+    sizes = vocabulary(coder)
     file = read_for(coder, data)
     latents = coder.decode_latents(
         file.stream, file.height, file.width, file.quality, trellis=file.trellis
     )
+    if "grain" in latents:
+        parts = (latents[name] for name in ("grain", "coarse", "medium", "fine"))
+        return token_slots(*(part[None] for part in parts))
+    source = coder.order.sources["y"]
     found = latents["y"] // source.unit
     if isinstance(source, DigitSymbols):
         # Digits lie around 0, tokens from it.
