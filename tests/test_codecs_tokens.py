@@ -12,7 +12,7 @@ from codax.face.codec import Codec
 from codax.files import container
 from codax.files.layers import truncate
 
-TOKENIZERS = ("fsq", "rvq")
+TOKENIZERS = ("fsq", "granular", "rvq")
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
