@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -344,9 +345,8 @@ class Granular(nnx.Module):
         random = np.random.default_rng(0)
         for grain, fold, (low, high) in zip(NAMES, FOLDS, FITTED, strict=True):
             own = cells[int(low * len(cells)) : int(high * len(cells))]
-            blocks = space_to_depth(own - colour, 16 // fold).reshape(
-                -1, 768 // fold**2
-            )
+            blocks = space_to_depth(own - colour, 16 // fold)
+            blocks = blocks.reshape(-1, 768 // fold**2)
             blocks = blocks[random.permutation(len(blocks))[:VALUES]]
             self._fit(grain, fold, blocks)
 
@@ -361,7 +361,7 @@ class Granular(nnx.Module):
         levels = [fit_levels(values[:, k], n) for k, n in enumerate(sizes)]
         codes, thresholds = codes_of(levels)
 
-        def put(name: str, value: np.ndarray, where: tuple[slice, ...]) -> None:
+        def put(name: str, value: np.ndarray, where: Any) -> None:
             variable = getattr(self.g_a, f"{name}_{grain}")
             variable[...] = variable[...].at[where].set(jnp.asarray(value, jnp.float32))
 

@@ -23,7 +23,8 @@ def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
     found = coder.runtime.vocabulary
     if found is None:
         raise UnsupportedError(
-            f"{coder.name} has no tokens; codecs of the families fsq, rvq and granular have"
+            f"{coder.name} has no tokens; codecs of the families fsq, rvq and granular "
+            "have"
         )
     return found
 

@@ -1,15 +1,16 @@
 """The tokenizer's face of a codec: pictures to integers and back, under jit and vmap.
 
-Only codecs whose latents are tokens have it: `fsq`, `rvq` and `granular`. Tokens lie on the grid of
-cells of 16x16 pixels, int32[N h w L]; token l of a cell is from 0 to
+Only codecs whose latents are tokens have it: `fsq`, `rvq` and `granular`. Tokens lie on
+the grid of cells of 16x16 pixels, int32[N h w L]; token l of a cell is from 0 to
 `vocabulary[l] - 1`.
 
 * `fsq`: L is the number of latent channels; the vocabularies are the alphabets.
 * `rvq`: first a token for each coarse layer, then four for each fine one, the quarters
   (0,0), (0,1), (1,0), (1,1) of the cell. The tokens of the first layers are a picture's
   coarser tokens, so L says how many layers there are.
-* `granular`: L is 17, the cell's grain (0 coarse, 1 medium, 2 fine) and 1, 4 or 16 tokens
-  with zeros behind them. The quality says which shares of cells are medium and fine.
+* `granular`: L is 17, the cell's grain (0 coarse, 1 medium, 2 fine) and 1, 4 or 16
+  tokens with zeros behind them. The quality says which shares of cells are medium and
+  fine.
 
 The tokens of a picture are those in its file.
 """
