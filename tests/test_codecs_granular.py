@@ -1,5 +1,7 @@
 """Grains by rank, and files whose bytes are known before they are made."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from small_codecs import photo, small_codec, synthetic
@@ -9,8 +11,11 @@ from codax.entropy.coder import SymbolEncoder
 from codax.entropy.product_codes import codes_of, fit_levels, sizes_of
 from codax.entropy.ranks import WHOLE, counts_of, ranked, stream_bytes
 from codax.errors import ConfigError, UnsupportedError
+from codax.face.codec import Codec
 from codax.face.foreseen import file_bytes
 from codax.files import container
+
+GOLDEN = Path(__file__).parent / "golden" / "granular"
 
 
 def pictures(random, height, width):
@@ -34,6 +39,17 @@ def test_bytes_of_files_are_foreseen():
             assert len(data) == expected, (height, width, quality)
         seen.add(expected)
     assert len(seen) > 12
+
+
+def test_bytes_are_foreseen_by_both_runtimes():
+    onnx, jax = (Codec.from_folder(GOLDEN, runtime=r) for r in ("onnx", "jax"))
+    for quality in (0, 33.5, 100):
+        expected = file_bytes(jax, 90, 75, quality)
+        assert file_bytes(onnx, 90, 75, quality) == expected
+        rgb = photo()[:90, :75]
+        data = onnx.encode(rgb, quality, metadata="none", fallback=False)
+        assert len(data) == expected
+        assert np.array_equal(onnx.file_tokens(data), jax.file_tokens(data))
 
 
 @pytest.mark.parametrize("kind", ["random", "lowest", "highest"])

@@ -15,6 +15,8 @@ config = TrainConfig(
     model=GranularConfig(),
     data=("train", "train_extra"),
     held_out_of="train_extra",
+    batch=8,
+    branch_batch=4,
     ema=0.99,
     branch=0.35,
 )

@@ -15,6 +15,8 @@ config = TrainConfig(
     model=WallocConfig(latents=48, step=20.0),
     data=("train", "train_extra"),
     held_out_of="train_extra",
+    batch=8,
+    branch_batch=4,
     ema=0.99,
     branch=0.35,
 )
