@@ -44,11 +44,11 @@ def of_one_grain(name: str) -> Codec:
     return Codec(packed, card)
 
 
-def digits(codec: Codec, tokens: np.ndarray, grain: int) -> np.ndarray:
-    """The level of each number of tokens of a grain, integers[... numbers]."""
-    analysis = codec.model.g_a
+def digits(codec: Codec, tokens: np.ndarray, grain: int, place: int) -> np.ndarray:
+    """The level of each number of tokens, integers[... numbers]."""
     name = ("coarse", "medium", "fine")[grain]
-    factors = np.asarray(getattr(analysis, f"factors_{name}")[...]).astype(int)
+    every = getattr(codec.model.g_a, f"factors_{name}")[...]
+    factors = np.asarray(every[place]).astype(int)
     factors = factors[factors > 0]
     ends = np.append(factors[1:], WHOLE)
     return tokens[..., None] % ends // factors
@@ -64,13 +64,16 @@ def symbols(codec: Codec, tokens: np.ndarray):
         own = tokens[..., 1 : 1 + fold**2].reshape(h, w, fold, fold)
         own = own.transpose(0, 2, 1, 3).reshape(h * fold, w * fold)
         there = np.repeat(np.repeat(tokens[..., 0] == grain, fold, 0), fold, 1)
-        found = digits(codec, own, grain)
-        left = np.where(there, found[..., 0] + 1, 0)
-        left = np.pad(left, ((0, 0), (1, 0)))[:, :-1]
-        for number in range(found.shape[-1]):
-            known = left if number == 0 else 0 * left
-            name = f"{grain} {number}"
-            yield name, known[there], found[..., number][there]
+        # The brightest number first: that of the block to the left foretells it.
+        for place in range(min(fold**2, 4)):
+            part = np.s_[place // 2 :: 2, place % 2 :: 2] if fold > 1 else np.s_[:, :]
+            found, here = digits(codec, own[part], grain, place), there[part]
+            left = np.where(here, found[..., 0] + 1, 0)
+            left = np.pad(left, ((0, 0), (1, 0)))[:, :-1]
+            for number in range(found.shape[-1]):
+                known = left if number == 0 else 0 * left
+                name = f"{grain} {place} {number}"
+                yield name, known[here], found[..., number][here]
 
 
 def counted(codec: Codec, every: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,6 +13,8 @@ follow from the picture's size and the quality alone (`codax.face.foreseen`).
 Coding order: the grains; then the coarse, the medium and the fine tokens of the cells
 that have them.
 
+The tokens of a group of four share its colours (`codax/entropy/grain_codes.py`).
+
 Source: Li et al. 2025 (Control-GIC): grains by sorted information and shares as the
 rate, there over a VQGAN with Huffman codes; Mentzer et al. 2023 (FSQ). Product codes of
 block transforms with a network that decodes are this project's.
@@ -23,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,14 @@ from flax import nnx
 
 from codax.coding.order import Step
 from codax.coding.rate import rate
-from codax.entropy.product_codes import FAR, codes_of, fit_levels, sizes_of
+from codax.entropy.grain_codes import (
+    COMPONENTS,
+    LEVELS,
+    MOST,
+    GrainCodes,
+    fit_grain,
+)
+from codax.entropy.product_codes import FAR
 from codax.entropy.ranks import GRAINS, WHOLE, ranked, token_slots
 from codax.entropy.tables import TABLE_TOTAL
 from codax.entropy.training import IndexSource, RankSource, Source
@@ -47,11 +55,9 @@ __all__ = ["Granular", "GranularConfig", "GranularPrior", "granular"]
 NAMES = ("coarse", "medium", "fine")
 FOLDS = (1, 2, 4)
 """Blocks of a grain along a side of a cell."""
+GROUPS, PLACES = (16, 16, 8), (1, 4, 4)
+"""Sides in pixels of what a grain's tokens share, and tokens of it."""
 TOKEN_BITS, GRAIN_BITS = 12, 2
-MOST = 2**TOKEN_BITS - 1
-"""Tokens of a grain, at most: a table has an escape, too."""
-COMPONENTS, LEVELS = 8, 32
-"""Numbers of a block that may get levels, and how many of them at most."""
 QUALITIES = 201
 SAMPLES, SIDE = 400, 128
 """Parts of pictures that codes are fitted to, and their side."""
@@ -119,15 +125,15 @@ class GranularAnalysis(nnx.Module):
     """Blocks to tokens: a linear transform and thresholds for each grain."""
 
     def __init__(self) -> None:
-        """Makes transforms that know nothing; `fit` sets them."""
+        """Makes transforms that know nothing; `start` sets them."""
         stored = partial(Fixed, stored="float32")
         self.mean = stored(jnp.full((3,), 128.0))
-        for grain, fold in zip(NAMES, FOLDS, strict=True):
-            size = 768 // fold**2
-            setattr(self, f"enter_{grain}", Fixed(jnp.zeros((size, COMPONENTS))))
-            thresholds = stored(jnp.full((COMPONENTS, LEVELS - 1), FAR))
+        for grain, side, places in zip(NAMES, GROUPS, PLACES, strict=True):
+            matrix = Fixed(jnp.zeros((3 * side**2, places * COMPONENTS)))
+            setattr(self, f"enter_{grain}", matrix)
+            thresholds = stored(jnp.full((places, COMPONENTS, LEVELS - 1), FAR))
             setattr(self, f"thresholds_{grain}", thresholds)
-            setattr(self, f"factors_{grain}", stored(jnp.zeros((COMPONENTS,))))
+            setattr(self, f"factors_{grain}", stored(jnp.zeros((places, COMPONENTS))))
 
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         """Scores of cells, and the tokens of each grain as if all cells had it.
@@ -141,14 +147,16 @@ class GranularAnalysis(nnx.Module):
         """
         x = jnp.round(x)
         found = {"grain": detail(x)}
-        for grain, fold in zip(NAMES, FOLDS, strict=True):
-            blocks = space_to_depth(x - self.mean[...], 16 // fold)
-            values = pointwise(blocks, getattr(self, f"enter_{grain}")[...])
+        for grain, side, places in zip(NAMES, GROUPS, PLACES, strict=True):
+            groups = space_to_depth(x - self.mean[...], side)
+            values = pointwise(groups, getattr(self, f"enter_{grain}")[...])
+            values = values.reshape(*values.shape[:-1], places, COMPONENTS)
             thresholds = getattr(self, f"thresholds_{grain}")[...]
             digits = (values[..., None] >= thresholds).astype(jnp.float32).sum(-1)
-            factors = getattr(self, f"factors_{grain}")[...]
-            tokens = pointwise(digits, factors[:, None])
-            found[grain] = space_to_depth(tokens, fold)
+            tokens = (digits * getattr(self, f"factors_{grain}")[...]).sum(-1)
+            if side == 8:
+                tokens = space_to_depth(depth_to_space(tokens, 2), 4)
+            found[grain] = tokens
         return found
 
 
@@ -158,10 +166,10 @@ class GranularSynthesis(nnx.Module):
     def __init__(self, config: GranularConfig, *, rngs: nnx.Rngs):
         """Makes the transform; the network begins as nothing."""
         self.mean = Fixed(jnp.full((3,), 128.0), stored="float32")
-        for grain, fold in zip(NAMES, FOLDS, strict=True):
-            codes = Fixed(jnp.zeros((MOST, COMPONENTS)))
+        for grain, side, places in zip(NAMES, GROUPS, PLACES, strict=True):
+            codes = Fixed(jnp.zeros((places * MOST, COMPONENTS)))
             setattr(self, f"codes_{grain}", codes)
-            matrix = nnx.Param(jnp.zeros((COMPONENTS, 768 // fold**2)))
+            matrix = nnx.Param(jnp.zeros((places * COMPONENTS, 3 * side**2)))
             setattr(self, grain, Linear(matrix))
         self.enter = Dense(192 + GRAINS, config.width, rngs=rngs)
         self.fine_blocks = Blocks(config.blocks, config.width, rngs=rngs)
@@ -187,14 +195,15 @@ class GranularSynthesis(nnx.Module):
 
         Of each 8x8 pixels first the quarter (0,0), then (0,1), (1,0) and (1,1).
         """
-        grain, fold = NAMES[number], FOLDS[number]
+        grain, side, places = NAMES[number], GROUPS[number], PLACES[number]
+        if side == 8:
+            tokens = space_to_depth(depth_to_space(tokens, 4), 2)
+        place = jnp.clip(tokens, 0, MOST - 1) + MOST * np.arange(places, dtype="f4")
         codes = getattr(self, f"codes_{grain}")[...]
-        place = jnp.clip(depth_to_space(tokens, fold)[..., 0], 0, MOST - 1)
         values = jnp.take(codes, place.astype(jnp.int32), 0)
-        blocks = pointwise(values, getattr(self, grain).klt[...])
-        if fold == 1:
-            return depth_to_space(blocks, 2)
-        return blocks if fold == 2 else space_to_depth(blocks, 2)
+        values = values.reshape(*values.shape[:-2], places * COMPONENTS)
+        groups = pointwise(values, getattr(self, grain).klt[...])
+        return groups if side == 8 else depth_to_space(groups, 2)
 
 
 class Linear(nnx.Module):
@@ -343,39 +352,20 @@ class Granular(nnx.Module):
         colour = crops.mean((0, 1, 2))
         self.g_a.mean[...] = self.g_s.mean[...] = jnp.asarray(colour)
         random = np.random.default_rng(0)
-        for grain, fold, (low, high) in zip(NAMES, FOLDS, FITTED, strict=True):
-            own = cells[int(low * len(cells)) : int(high * len(cells))]
-            blocks = space_to_depth(own - colour, 16 // fold)
-            blocks = blocks.reshape(-1, 768 // fold**2)
-            blocks = blocks[random.permutation(len(blocks))[:VALUES]]
-            self._fit(grain, fold, blocks)
+        for number, (low, high) in enumerate(FITTED):
+            own = cells[int(low * len(cells)) : int(high * len(cells))] - colour
+            side = GROUPS[number]
+            groups = space_to_depth(own, side).reshape(-1, 3 * side**2)
+            few = groups[random.permutation(len(groups))[:VALUES]]
+            self._set(NAMES[number], fit_grain(few, side, PLACES[number]))
 
-    def _fit(self, grain: str, fold: int, blocks: np.ndarray) -> None:
-        """Fits one grain to blocks float32[n size], less the mean colour."""
-        square = (blocks.T @ blocks / len(blocks)).astype(np.float64)
-        variance, vectors = np.linalg.eigh(square)
-        variance, vectors = variance[::-1][:COMPONENTS], vectors[:, ::-1]
-        sizes = sizes_of(np.maximum(variance, 1e-6), MOST, LEVELS)
-        used = len(sizes)
-        values = blocks @ vectors[:, :used]
-        levels = [fit_levels(values[:, k], n) for k, n in enumerate(sizes)]
-        codes, thresholds = codes_of(levels)
-
-        def put(name: str, value: np.ndarray, where: Any) -> None:
+    def _set(self, grain: str, fitted: GrainCodes) -> None:
+        """Sets what is fitted of a grain."""
+        for name in ("enter", "thresholds", "factors"):
             variable = getattr(self.g_a, f"{name}_{grain}")
-            variable[...] = variable[...].at[where].set(jnp.asarray(value, jnp.float32))
-
-        first = slice(used)
-        put("enter", vectors[:, :used], np.s_[:, first])
-        put("thresholds", thresholds, np.s_[first, : thresholds.shape[1]])
-        put("factors", np.cumprod((1, *sizes[:-1])), np.s_[first])
-        known = getattr(self.g_s, f"codes_{grain}")
-        known[...] = known[...].at[: len(codes), first].set(jnp.asarray(codes))
-        matrix = getattr(self.g_s, grain).klt
-        leave = vectors[:, :used].T
-        if fold < 4:
-            leave = leave[:, _quarters(16 // fold)]
-        matrix[...] = matrix[...].at[first].set(jnp.asarray(leave, jnp.float32))
+            variable[...] = jnp.asarray(getattr(fitted, name))
+        getattr(self.g_s, f"codes_{grain}")[...] = jnp.asarray(fitted.codes)
+        getattr(self.g_s, grain).klt[...] = jnp.asarray(fitted.leave)
 
     def analysis(
         self, x: jax.Array, quality: jax.Array, extent: jax.Array | None = None
@@ -425,14 +415,6 @@ class Granular(nnx.Module):
         found = self.analysis(x, quality)
         bits, decoded = rate(self.prior, found, quality, key, exact=exact)
         return bits, self.synthesis(decoded, quality), {}
-
-
-def _quarters(side: int) -> np.ndarray:
-    """Where the synthesis wants each entry of a block of 8x8 or 16x16 pixels."""
-    index = np.arange(3 * side**2).reshape(1, side, side, 3)
-    for size in (4, 2, 2)[: 1 + side // 8]:
-        index = space_to_depth(index, size)
-    return index.ravel()
 
 
 def granular(config: GranularConfig, *, rngs: nnx.Rngs) -> Granular:
