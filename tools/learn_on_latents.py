@@ -1,14 +1,15 @@
 """Learns textures from latents and from reduced pixels: what latents are worth.
 
     python tools/learn_on_latents.py DATA [--codec NAME] [--classes N] [--seeds N]
-                                     [--seconds S]
+                                     [--seconds S] [--finer N]
 
 Classes are pictures of DATA, those with most detail. Of parts of 64x64 pixels only the
-detail is kept that is finer than 8 pixels: what reducing by 8 and enlarging again
-leaves out. The left half of a picture is learned, the right half is asked for. One
-small network sees them as latents, or as pixels that bicubic filters reduced to as many
-numbers: 12 channels at 1/8 are three colours at 1/4. Both are folded to one shape, so
-that the networks are the same; each gets as many seconds of the processor.
+detail is kept that is finer than 8 pixels, waves shorter than that: what reducing by
+half of it, 4, and enlarging again leaves out. The left half of a picture is learned,
+the right half is asked for. One small network sees them as latents, or as pixels that
+bicubic filters reduced to as many numbers: 48 channels at 1/8 are three colours at 1/2.
+Both are folded to one shape, so that the networks are the same; each gets as many
+seconds of the processor.
 """
 
 import argparse
@@ -48,14 +49,14 @@ class Classifier(nnx.Module):
         return self.leave(hard_wsilu(self.middle(x)).mean((1, 2)))
 
 
-def details(folder: Path, classes: int) -> list[np.ndarray]:
+def details(folder: Path, classes: int, finer: int) -> list[np.ndarray]:
     """The details of the pictures with most of them, uint8[H W 3] about 128."""
     found = []
     for path in find_pictures([folder])[:LOOKED]:
         picture = Image.open(path).convert("RGB")
         if min(picture.size) < 4 * SIDE:
             continue
-        small = picture.reduce(8)
+        small = picture.reduce(finer // 2)
         low = np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC), float)
         detail = np.clip(np.asarray(picture) - low + 128.0, 0, 255).astype(np.uint8)
         found.append((float(detail.std()), str(path), detail))
@@ -125,13 +126,14 @@ def main() -> None:
     """Prints accuracies by seed, their means, and pictures a second."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of pictures")
-    parser.add_argument("--codec", default="walloc-12")
+    parser.add_argument("--codec", default="walloc-48")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--finer", type=int, default=8, help="pixels of a wave")
     args = parser.parse_args()
     codec = codax.load(args.codec)
-    pictures = details(args.data, args.classes)
+    pictures = details(args.data, args.classes, args.finer)
     means = {"latents": [], "pixels": []}
     for seed in range(args.seeds):
         sets = {name: [] for name in means}

@@ -122,7 +122,8 @@ class WallocAnalysis(nnx.Module):
 
     def __init__(self, latents: int):
         """Makes the matrix; `fit` sets it."""
-        stored = partial(Fixed, stored="float32")
+        # A run that starts from other weights fits what depends on the step anew.
+        stored = partial(Fixed, stored="float32", of_rates=True)
         self.matrix = stored(jnp.zeros((packets.BANDS, latents)))
         self.unit = stored(jnp.ones((latents,)))
 
@@ -154,9 +155,10 @@ class WallocSynthesis(nnx.Module):
 
     def __init__(self, config: WallocConfig, *, rngs: nnx.Rngs):
         """Makes the transform; the network begins as nothing."""
-        self.klt = nnx.Param(jnp.zeros((config.latents, packets.BANDS)))
-        self.std = Fixed(jnp.ones((config.latents,)))
-        self.error = Fixed(jnp.ones((packets.BANDS,)))
+        shape = (config.latents, packets.BANDS)
+        self.klt = nnx.Param(jnp.zeros(shape), of_rates=True)
+        self.std = Fixed(jnp.ones((config.latents,)), of_rates=True)
+        self.error = Fixed(jnp.ones((packets.BANDS,)), of_rates=True)
         self.enter = Dense(config.latents, config.width, rngs=rngs)
         self.fine = Blocks(config.blocks, config.width, rngs=rngs)
         self.leave = Dense(config.width, packets.BANDS, rngs=rngs, gain=0.0)

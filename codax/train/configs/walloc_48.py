@@ -12,7 +12,7 @@ from codax.train.config import TrainConfig
 config = TrainConfig(
     codec="walloc",
     preset="48",
-    model=WallocConfig(latents=48, step=20.0),
+    model=WallocConfig(latents=48, step=12.0),
     data=("train", "train_extra"),
     held_out_of="train_extra",
     batch=8,
