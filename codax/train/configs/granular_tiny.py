@@ -1,9 +1,10 @@
 r"""granular-tiny: tokens of three sizes, and files whose bytes are known beforehand.
 
-    codax train granular-tiny --minutes 15 -o runs/granular
+    codax train granular-tiny --minutes 14 -o runs/granular
     codax export runs/granular granular-tiny
 
-TO SAY
+Transforms and codes are fitted at the start, the synthesis alone is trained: 2000 steps
+in 14 minutes of a part of a core.
 """
 
 from codax.codecs.granular import GranularConfig
