@@ -7,8 +7,8 @@
 The analysis is whole numbers from end to end: rounded lifting
 (`codax/transforms/packets.py`), a matrix of integers, and a companding of straight
 lines. So a picture has the same latents under every runtime, and they are those in its
-file. It has 192 numbers for each latent channel and takes a tenth of a transform's
-time; only what decodes is a network.
+file. The matrix has 192 numbers for each channel, and encoding takes a tenth of the
+time of `quadtree`; only what decodes is a network.
 
 Coding order, in cells of 2x2 latents: the first quarter in the two halves of a
 checkerboard; then the one diagonally below it, then the other two, each from the
