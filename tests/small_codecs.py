@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
+from codax.codecs import granular, walloc
 from codax.codecs.families import FAMILIES
 from codax.entropy import exact, networks, quantisers
 from codax.face.building import pack_model
@@ -70,6 +71,7 @@ WIDTHS = {
     "channels": 8,
     "typed": 8,
     "map_features": 8,
+    "width": 16,
 }
 """Widths by the names of a configuration's fields; a family uses those that it has."""
 ENHANCED = "-enhanced"
@@ -141,6 +143,8 @@ def small_networks(name: str, seed: int = 0):
         model.start(
             lambda count, side: np.stack([photo()[:side, 230 : 230 + side]] * count)
         )
+    elif name in ("walloc", "granular"):
+        _start_from_photo(name, model, random)
     else:
         _start_lossy(name, model, config, random)
     # Heads start near zero; louder ones make means and tables differ. Those of a codec
@@ -187,6 +191,17 @@ def _start_lossy(name, model, config, random):
     if name.endswith(ENHANCED):  # packs better than what was fitted
         model.g_e.klt[...] = jnp.asarray(hadamard_matrix())
         model.prior.enhancement.set_scale(np.full(768, 3.0))
+
+
+def _start_from_photo(name, model, random):
+    """Fits the linear maps to parts of the photo, and sets noise beside them."""
+    places = random.integers(0, 448, (24, 2))
+    parts = [photo()[i : i + 128, j : j + 128] for i, j in places]
+    module = {"walloc": walloc, "granular": granular}[name]
+    with mock.patch.object(module, "SAMPLES", len(parts)):
+        model.start(lambda count, side: np.stack(parts))
+    noise = random.normal(0, 0.02, model.g_s.leave.kernel.shape)
+    model.g_s.leave.kernel[...] = jnp.asarray(noise, jnp.float32)
 
 
 def small_types() -> Fitted:

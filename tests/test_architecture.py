@@ -184,6 +184,8 @@ NEED_JAX = {
     "coding/running.py",
     "coding/trees.py",
     "face/building.py",
+    "face/latents.py",
+    "face/qualities.py",
     "face/tokens.py",
 }
 FREE = [
@@ -194,6 +196,9 @@ FREE = [
         and identity(path) not in NEED_JAX
     ),
     *(f"entropy/{name}.py" for name in ("bytes_coder", "coder", "sources", "tables")),
+    "entropy/grain_codes.py",
+    "entropy/product_codes.py",
+    "entropy/ranks.py",
     "entropy/trellis.py",
     "entropy/units.py",
 ]

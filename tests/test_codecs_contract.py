@@ -75,6 +75,11 @@ def rounds(codec, step, quality, latents):
     """How many times the range coder is called for a step of latents [h w C]."""
     order = codec.coder.order
     state = {name: value[None] for name, value in latents.items()}
+    for other in codec.model.prior.steps:
+        if not other.coded and other.target == step.within:
+            known = [state[name].astype(np.float32) for name in other.reads]
+            given = (codec.model.prior, *known, np.array([quality]), None)
+            state[step.within] = np.asarray(other.function(*given)[0])
     where = step.positions(state, *latents[step.target].shape[:2])
     if where is not None and not where.any():
         return 0

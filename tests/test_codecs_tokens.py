@@ -12,8 +12,8 @@ from codax.face.codec import Codec
 from codax.files import container
 from codax.files.layers import truncate
 
-TOKENIZERS = ("fsq", "rvq", "mcquic", "prefix")
-LAYERED = TOKENIZERS[1:]
+TOKENIZERS = ("fsq", "rvq", "granular", "mcquic", "prefix")
+LAYERED = ("rvq", "mcquic", "prefix")
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -180,4 +180,4 @@ def test_every_configuration_that_ships_can_be_built(name):
     _, params, _ = nnx.split(model, nnx.Param, ...)
     count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
     most = {"tiny": 4_000_000, "base": 8_000_000, "large": 16_000_000}
-    assert count <= most[config.preset]
+    assert count <= most.get(config.preset, 1_000_000)

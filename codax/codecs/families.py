@@ -18,12 +18,14 @@ from codax.codecs.adaptive import AdaptiveConfig, adaptive
 from codax.codecs.channelwise import ChannelwiseConfig, channelwise
 from codax.codecs.factorized import FactorizedConfig, factorized
 from codax.codecs.fsq import FsqConfig, fsq
+from codax.codecs.granular import GranularConfig, granular
 from codax.codecs.hyperprior import HyperpriorConfig, hyperprior
 from codax.codecs.lossless import LosslessConfig, lossless
 from codax.codecs.mcquic import McquicConfig, mcquic
 from codax.codecs.prefix import PrefixConfig, prefix
 from codax.codecs.quadtree import QuadtreeConfig, quadtree
 from codax.codecs.rvq import RvqConfig, rvq
+from codax.codecs.walloc import WallocConfig, walloc
 from codax.codecs.wavelet import WaveletConfig, wavelet
 from codax.errors import CodaxError, ConfigError
 from codax.files.scripts import run_file
@@ -99,12 +101,20 @@ OWN = (
     ),
     Family(name="fsq", codec_id=7, config=FsqConfig, networks=fsq, qualities=(0, 60)),
     Family(name="rvq", codec_id=8, config=RvqConfig, networks=rvq),
+    Family(
+        name="walloc",
+        codec_id=10,
+        config=WallocConfig,
+        networks=walloc,
+        qualities=(75, 75),
+    ),
+    Family(name="granular", codec_id=11, config=GranularConfig, networks=granular),
     Family(name="prefix", codec_id=12, config=PrefixConfig, networks=prefix),
     Family(name="mcquic", codec_id=13, config=McquicConfig, networks=mcquic),
     Family(name="adaptive", codec_id=14, config=AdaptiveConfig, networks=adaptive),
 )
 FAMILIES: dict[str, Family] = {own.name: own for own in OWN}
-"""By name. Ids 9 to 11 are taken: stored, walloc, granular; 14 is a
+"""By name. Id 9 is taken by stored pictures; 14 is a
 draft without weights, whose bytes may change."""
 
 

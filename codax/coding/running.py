@@ -107,6 +107,11 @@ class Networks:
         return getattr(self.model, "vocabulary", None)
 
     @property
+    def latent_channels(self) -> int | None:
+        """Channels of latents to learn on; None of a codec without."""
+        return getattr(self.model, "latent_channels", None)
+
+    @property
     def synthesis_reads(self) -> tuple[str, ...]:
         """The latents that the synthesis needs."""
         return tuple(self.model.synthesis_reads)

@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Sizes of the vocabularies of a cell's tokens; None of a codec without."""
 
     @property
+    def latent_channels(self) -> int | None:
+        """Channels of latents to learn on; None of a codec without."""
+
+    @property
     def synthesis_reads(self) -> tuple[str, ...]:
         """The latents that the synthesis needs."""
 

@@ -193,7 +193,7 @@ class Sessions:
         """How far the synthesis looks, in cells of 1/16."""
         return _halo(self._session("synthesis"))
 
-    # Tokens of files.
+    # Tokens and latents of files.
 
     @property
     def vocabulary(self) -> tuple[int, ...] | None:
@@ -204,6 +204,12 @@ class Sessions:
     def token_counts(self) -> tuple[int, ...] | None:
         """How many tokens a cell may have; None of a codec without."""
         return self._numbers("token_counts")
+
+    @property
+    def latent_channels(self) -> int | None:
+        """Channels of latents to learn on; None of a codec without."""
+        found = self._numbers("latent_channels")
+        return found[0] if found else None
 
     def _numbers(self, key: str) -> tuple[int, ...] | None:
         if "synthesis" not in self._graphs:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from codax.entropy.coder import TableSet
+from codax.entropy.ranks import GRAINS, ranked
 from codax.entropy.tables import ANCHORS, FRACTIONS, stored_tables
 from codax.entropy.units import GRID_LIMIT, LATENT_LIMIT
 from codax.errors import ModelError
@@ -32,6 +33,7 @@ __all__ = [
     "GridSymbols",
     "Heads",
     "IndexSymbols",
+    "RankSymbols",
     "ResidualSymbols",
     "ScaleSymbols",
     "StaticSymbols",
@@ -316,6 +318,38 @@ class IndexSymbols:
         return [TableSet(parts, [0] * len(parts))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RankSymbols:
+    """Grains by rank among all values of a step, see `codax.entropy.ranks`.
+
+    Values are scores. Heads, the same everywhere: the shares of medium and of fine.
+    The first table of the bank codes grains.
+    """
+
+    kind: ClassVar[str] = "rank"
+    refines: ClassVar[bool] = False
+    tables: ClassVar[str] = "bank"
+    unit: ClassVar[int] = 1
+
+    def index(self, heads, shape):
+        """See `SymbolSource`."""
+        return np.zeros(shape, np.int32)
+
+    def symbols(self, value, heads):
+        """See `SymbolSource`."""
+        shares = (head.ravel()[:1].astype(np.int64) for head in heads)
+        return ranked(value[None], *shares)[0]
+
+    def kept(self, symbols, heads):
+        """See `SymbolSource`."""
+        return np.clip(symbols, 0, GRAINS - 1)
+
+    def load(self, packed):
+        """See `SymbolSource`."""
+        parts = stored_tables(packed, self.tables)
+        return [TableSet(parts, [0] * len(parts))]
+
+
 KINDS: dict[str, type[Any]] = {
     kind.kind: kind
     for kind in (
@@ -326,6 +360,7 @@ KINDS: dict[str, type[Any]] = {
         GridSymbols,
         DigitSymbols,
         IndexSymbols,
+        RankSymbols,
     )
 }
 

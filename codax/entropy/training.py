@@ -16,6 +16,7 @@ import numpy as np
 from codax.entropy.densities import GridShape, ScaleShape, StaticDensity
 from codax.entropy.exact import straight_through_round
 from codax.entropy.quantisers import Rounding, drawn
+from codax.entropy.ranks import ranked
 from codax.entropy.sources import (
     STEP_LIMIT,
     BinarySymbols,
@@ -23,6 +24,7 @@ from codax.entropy.sources import (
     GridSymbols,
     Heads,
     IndexSymbols,
+    RankSymbols,
     ResidualSymbols,
     ScaleSymbols,
     StaticSymbols,
@@ -47,6 +49,7 @@ __all__ = [
     "DigitSource",
     "GridSource",
     "IndexSource",
+    "RankSource",
     "ResidualSource",
     "ScaleSource",
     "Source",
@@ -244,6 +247,28 @@ class IndexSource(IndexSymbols):
         place = jnp.asarray(self.starts)[table] + value.astype(jnp.int32)
         share = jnp.take(self.frequencies, place, 0) / TABLE_TOTAL
         return -jnp.log2(share), value
+
+    def pack(self):
+        """See `Source`."""
+        return pack_tables(self.tables, bank_tables(np.asarray(self.frequencies)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankSource(RankSymbols):
+    """Grains by rank.
+
+    Attributes:
+        frequencies: float32, those of the bank, of which the first table's count.
+    """
+
+    frequencies: jax.Array
+
+    def train(self, value, heads, quality, noise):
+        """See `Source`; scores become grains, and nothing is learned."""
+        shares = (head[:, 0, 0, 0].astype(jnp.int32) for head in heads)
+        grains = ranked(value, *shares)
+        share = jnp.take(self.frequencies, grains, 0) / TABLE_TOTAL
+        return -jnp.log2(share), grains.astype(jnp.float32)
 
     def pack(self):
         """See `Source`."""

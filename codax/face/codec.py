@@ -19,6 +19,7 @@ from codax.coding.telling import Progress, listening
 from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
+from codax.face.file_latents import file_latents
 from codax.face.file_tokens import file_tokens, token_cell, vocabulary
 from codax.face.many import decode_many, encode_many
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
@@ -356,10 +357,12 @@ class Codec:
 
     def _told(self, quality: Any, batch: jax.Array) -> jax.Array:
         """What networks are told at qualities 0..100, as files have it."""
-        steps, trellis = _half_steps(quality, batch), self.coder.trellis
+        from codax.face.qualities import batch_steps
+
+        steps, trellis = batch_steps(quality, batch), self.coder.trellis
         return steps if trellis is None else trellis.told(steps)
 
-    # Tokens, of the codecs that have them: see `codax.face.tokens`.
+    # Tokens and latents, of codecs that have them: `codax.face.tokens`, `.latents`.
 
     @property
     def vocabulary(self) -> tuple[int, ...]:
@@ -390,6 +393,24 @@ class Codec:
     def file_tokens(self, data: bytes) -> np.ndarray:
         """The tokens in a file, int32[1 h w L]."""
         return file_tokens(self.coder, data)
+
+    def latents(self, images: Any) -> jax.Array:
+        """Latents int8[N h w C] of pictures uint8 or float32[N H W 3]."""
+        with needs_extra("the latents of pictures"):
+            from codax.face import latents as face
+
+        return face.latents(self.coder, images)
+
+    def from_latents(self, latents: Any) -> jax.Array:
+        """Pictures uint8[N 8h 8w 3] of latents int8[N h w C]."""
+        with needs_extra("the pictures of latents"):
+            from codax.face import latents as face
+
+        return face.from_latents(self.coder, latents)
+
+    def file_latents(self, data: bytes) -> np.ndarray:
+        """The latents in a file, int8[1 h w C]."""
+        return file_latents(self.coder, data)
 
 
 @dataclass(frozen=True)
@@ -432,16 +453,3 @@ def _to_be_loaded(origin: _Origin) -> Codec:
     codec = Codec.__new__(Codec)
     codec.__dict__["_absent"] = origin
     return codec
-
-
-def _half_steps(quality: Any, batch: jax.Array) -> jax.Array:
-    """Qualities 0..100 as the networks take them: int32[N], half steps."""
-    import jax
-    import jax.numpy as jnp
-
-    if not isinstance(quality, jax.core.Tracer):
-        known = np.asarray(quality, np.float64)
-        if not np.all((known >= 0) & (known <= 100)):
-            raise ConfigError(f"quality is {quality}; expected 0 to 100")
-    steps = jnp.round(2.0 * jnp.asarray(quality, jnp.float32)).astype(jnp.int32)
-    return jnp.broadcast_to(steps, batch.shape[:1])

@@ -6,6 +6,7 @@ import numpy as np
 
 from codax.coding.order import CELL, layer_count, layers_at
 from codax.coding.samples import SampleCoder
+from codax.entropy.ranks import token_slots
 from codax.entropy.sources import DigitSymbols
 from codax.errors import UnsupportedError
 from codax.face.decoding import read_for
@@ -22,7 +23,8 @@ def vocabulary(coder: SampleCoder) -> tuple[int, ...]:
     found = coder.runtime.vocabulary
     if found is None:
         raise UnsupportedError(
-            f"{coder.name} has no tokens; codecs of fsq, rvq, mcquic and prefix have"
+            f"{coder.name} has no tokens; codecs of fsq, rvq, granular, mcquic and "
+            "prefix have"
         )
     return found
 
@@ -34,7 +36,8 @@ def token_cell(coder: SampleCoder) -> int:
         UnsupportedError: the codec has no tokens.
     """
     vocabulary(coder)
-    return round(CELL / coder.order.strides["y"])
+    # Tokens of grains are of cells of 16x16.
+    return round(CELL / coder.order.strides.get("y", 1.0))
 
 
 def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
@@ -49,11 +52,15 @@ def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:
         FormatError: the file is damaged.
         ModelError: it was made with other weights.
     """
-    sizes, source = vocabulary(coder), coder.order.sources["y"]
+    sizes = vocabulary(coder)
     file = read_for(coder, data)
     latents = coder.decode_latents(
         file.stream, file.height, file.width, file.quality, trellis=file.trellis
     )
+    if "grain" in latents:
+        parts = (latents[name] for name in ("grain", "coarse", "medium", "fine"))
+        return token_slots(*(part[None] for part in parts))
+    source = coder.order.sources["y"]
     found = latents["y"] // source.unit
     if isinstance(source, DigitSymbols):
         # Digits lie around 0, tokens from it.

@@ -8,12 +8,16 @@ cell is from 0 to `vocabulary[l] - 1`.
   alphabets.
 * `rvq`: cells of 16; first a token for each coarse layer, then four for each fine one,
   the quarters (0,0), (0,1), (1,0), (1,1) of the cell.
+* `granular`: cells of 16; L is 17, the cell's grain (0 coarse, 1 medium, 2 fine) and 1,
+  4 or 16 tokens with zeros behind them. The quality says which shares of cells are
+  medium and fine.
 * `mcquic`: cells of 32; for each book of the first level a token, of the second the
   four quarters, of the third for each quarter in turn its four quarters.
 * `prefix`: cells of 64, the tiles; a token for each rank.
 
-Of the last three the tokens of the first layers are a picture's coarser tokens, so L
-says how many layers there are. The tokens of a picture are those in its file.
+Of `rvq`, `mcquic` and `prefix` the tokens of the first layers are a picture's coarser
+tokens, so L says how many layers there are. The tokens of a picture are those in its
+file.
 """
 
 from __future__ import annotations

@@ -17,16 +17,9 @@ import onnxruntime
 
 MODELS = constriction.stream.model
 LIMIT = 32767
-TYPES = {
-    "F32": "<f4",
-    "F16": "<f2",
-    "I32": "<i4",
-    "I16": "<i2",
-    "U32": "<u4",
-    "U8": "u1",
-}
+TYPES = dict(F32="<f4", F16="<f2", I32="<i4", I16="<i2", U32="<u4", U8="u1")
 NEXT = np.array([(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)])
-STORED = {"residual": "scales", "digits": "grid", "index": "bank"}
+STORED = dict(residual="scales", digits="grid", grid="grid", index="bank", rank="bank")
 
 
 def read_tensors(path):
@@ -149,13 +142,14 @@ def decode_step(source, tables, trellis, coder, heads, shape):
     if kind == "residual":
         symbols = 16 * tables.decode(coder, heads[1].ravel()).reshape(shape)
         return np.clip(symbols + heads[0], -LIMIT, LIMIT)
-    if kind == "digits":
-        mean, scale, largest = heads
+    if kind in ("digits", "grid"):
+        mean, scale, largest = (*heads, 16383)[:3]
         index = (8 * scale + mean % 8).ravel()
         symbols = tables.decode(coder, index).reshape(shape) + mean // 8
-        return 16 * np.clip(symbols, -largest, largest)
-    if kind == "index":
-        index = (heads[0] if heads else np.zeros(shape, int)).ravel()
+        return (16 if kind == "digits" else 1) * np.clip(symbols, -largest, largest)
+    if kind in ("index", "rank"):  # the heads of ranks are for encoders
+        own = heads and kind == "index"
+        index = (heads[0] if own else np.zeros(shape, int)).ravel()
         symbols = tables.decode(coder, index)
         return np.clip(symbols, 0, tables.count[index] - 1).reshape(shape)
     raise ValueError(f"sources of the kind {kind!r} are left out here")
@@ -206,6 +200,8 @@ def decode(folder, data):
         parts = [(slice(k // 2, rows, 2), slice(k % 2, columns, 2)) for k in range(4)]
         for own, part in zip(places, parts, strict=True):
             where[part] = bool(own)
+        if "within" in step:
+            where &= state[step["within"]][0, :rows, :columns, 0] != 0
         values = np.zeros((rows, columns, max(map(len, places))), np.int32)
         own_heads = [head[0, :rows, :columns][where] for head in heads]
         tools = order["sources"][target], tables[target], trellis, coders[layer]

@@ -68,7 +68,7 @@ def graphs_of(model: Any, packed: Mapping[str, np.ndarray]) -> dict[str, Graph]:
                 for name in model.synthesis_reads
             },
             halo=model.synthesis_halo,
-            **_vocabulary(model),
+            **_integers(model),
         )
     for step in prior.steps:
         if step.network is None or step.whole:
@@ -135,8 +135,10 @@ def add_graphs(folder: Path, model: Any, packed: Mapping[str, np.ndarray]) -> No
         note_graphless(folder, str(error))
 
 
-def _vocabulary(model: Any) -> dict[str, Any]:
-    """What a codec whose latents are tokens says of them."""
+def _integers(model: Any) -> dict[str, Any]:
+    """What a codec whose latents are tokens, or to learn on, says of them."""
+    if hasattr(model, "latent_channels"):
+        return {"latent_channels": model.latent_channels}
     if not hasattr(model, "vocabulary"):
         return {}
     counts = model.token_counts()

@@ -79,6 +79,11 @@ export const SOURCES = {
     kept: (symbol, heads, k, source, tables) =>
       clip(symbol, 0, tables.count[heads.length ? heads[0][k] : 0] - 1),
   },
+  rank: {
+    tables: (weights) => TableSet.counted(storedTables(weights, "bank")),
+    index: () => 0,
+    kept: (symbol) => clip(symbol, 0, 2),
+  },
 };
 
 function gridIndex(heads, k) {
