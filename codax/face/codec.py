@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,15 @@ from codax.coding.oracle import Oracle
 from codax.coding.samples import SampleCoder
 from codax.coding.sessions import Graph, Sessions
 from codax.coding.telling import Progress, listening
-from codax.errors import ConfigError, ModelError, UnsupportedError, needs_extra
+from codax.errors import ConfigError, UnsupportedError, needs_extra
 from codax.face.decoding import decode_with
 from codax.face.encoding import encode_image
 from codax.face.file_latents import file_latents
 from codax.face.file_tokens import file_tokens, token_cell, vocabulary
 from codax.face.many import decode_many, encode_many
+from codax.face.origins import Origin
 from codax.face.runtimes import choose_runtime, jax_networks, onnx_sessions
 from codax.files.container import MAX_PIXELS
-from codax.zoo import cards
 from codax.zoo.graphs import read_graphs
 from codax.zoo.weights import read_checkpoint
 
@@ -75,7 +74,7 @@ class Codec:
             UnsupportedError: JAX is needed and not installed.
         """
         self.card, self.name = card, str(card["name"])
-        self._origin: _Origin | None = None
+        self._origin: Origin | None = None
         self._build = functools.partial(jax_networks, packed, card, **options)
         used = self._networks if runtime is None else runtime
         order = used.order
@@ -129,7 +128,7 @@ class Codec:
             found = cls(packed, card, runtime=sessions, graphs=graphs)
         identity = found.coder.codec_id, found.coder.weights_hash
         place = str(folder.resolve())
-        found._origin = _Origin(*identity, place, runtime, tuple(options.items()))
+        found._origin = Origin(*identity, place, runtime, tuple(options.items()))
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -149,7 +148,10 @@ class Codec:
         """Loads a codec that was pickled, when it is first needed."""
         if name.startswith("__") or "_absent" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        loaded = self.__dict__["_absent"].load()
+        origin: Origin = self.__dict__["_absent"]
+        options = dict(origin.options)
+        loaded = Codec.from_folder(origin.find(), runtime=origin.runtime, **options)
+        origin.check(loaded.coder.weights_hash)
         self.__dict__.update(loaded.__dict__)
         del self.__dict__["_absent"]
         return getattr(self, name)
@@ -413,39 +415,8 @@ class Codec:
         return file_latents(self.coder, data)
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """Where a codec's weights are to be had again, in another process too."""
-
-    codec_id: int
-    weights_hash: bytes
-    folder: str
-    runtime: str | None
-    options: tuple[tuple[str, Any], ...]
-
-    def load(self) -> Codec:
-        """Loads the weights of the hash, wherever they are here.
-
-        Raises:
-            ModelError: they are not at hand.
-        """
-        try:
-            folder = cards.find_by_hash(self.codec_id, self.weights_hash).folder
-        except ModelError:
-            folder = Path(self.folder)
-            if not folder.is_dir():
-                raise
-        found = Codec.from_folder(folder, runtime=self.runtime, **dict(self.options))
-        if found.coder.weights_hash != self.weights_hash:
-            raise ModelError(
-                f"{folder} has other weights than those that were pickled, "
-                f"{self.weights_hash.hex()}"
-            )
-        return found
-
-
 @functools.lru_cache(maxsize=4)
-def _to_be_loaded(origin: _Origin) -> Codec:
+def _to_be_loaded(origin: Origin) -> Codec:
     """A codec that loads its weights when it is first used, once in a process.
 
     A pool pickles its function anew for every chunk of work.
