@@ -22,6 +22,7 @@ from codax.face.codec import Codec
 from codax.train.counting import SHIFT, START, STEP, WEIGHT, fit_scales, fit_trellis
 from codax.train.export import check_estimate
 from codax.train.folders import centre_crops
+from codax.train.graphs.networks import add_graphs
 from codax.train.pictures import find_pictures, split
 from codax.train.shipping import LOG
 from codax.zoo.cards import find_card
@@ -106,6 +107,7 @@ def _add(given: argparse.Namespace) -> None:
     }
     folder = given.output / fields["name"]
     write_checkpoint(folder, own, fields, codec.coder.order)
+    add_graphs(folder, codec.model, packed)
     log = card.folder / LOG
     if log.is_file():
         (folder / LOG).write_bytes(log.read_bytes())

@@ -1,6 +1,6 @@
 r"""quadtree-base: the flagship's larger preset.
 
-    codax train quadtree-base --init quadtree-base-v8 --set branch=1.0 --minutes 118 \
+    codax train quadtree-base --init quadtree-base-v9 --set branch=1.0 --minutes 118 \
         -o runs/quadtree-base
 
 goes on from the weights that ship; docs/training.md tells how they were made. It began
