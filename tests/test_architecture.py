@@ -183,9 +183,9 @@ NEED_JAX = {
     "coding/refining.py",
     "coding/running.py",
     "coding/trees.py",
+    "face/batches.py",
     "face/building.py",
     "face/latents.py",
-    "face/qualities.py",
     "face/tokens.py",
 }
 FREE = [

@@ -9,10 +9,11 @@ import pytest
 from small_codecs import photo, small_codec, synthetic
 
 from codax.codecs.families import FAMILIES
-from codax.codecs.walloc import LARGEST, WallocConfig, compand, expand
+from codax.codecs.walloc import WallocConfig, compand, expand
 from codax.entropy.units import EXACT_LIMIT
 from codax.errors import ConfigError, UnsupportedError
 from codax.face.codec import Codec
+from codax.face.file_latents import LARGEST
 from codax.transforms import packets
 from codax.zoo.cards import list_cards
 from codax.zoo.weights import read_checkpoint

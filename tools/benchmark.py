@@ -63,7 +63,9 @@ def coded_steps(codec: Codec, rgb: np.ndarray) -> list[tuple]:
 
     class Recorder:
         def put(self, symbols, index, tables):
-            steps.append((symbols.copy(), index.copy(), tables))
+            # Dependent quantisation is coded row by row, a channel each.
+            for row in zip(*map(np.atleast_2d, (symbols, index)), strict=True):
+                steps.append((*(part.copy() for part in row), tables))
 
     codec.coder.feed(rgb, 2 * QUALITY, [Recorder()])
     return steps

@@ -18,6 +18,9 @@ import numpy as np
 from PIL import Image
 
 import codax
+from codax.codecs.granular import FOLDS, NAMES
+from codax.entropy.grain_codes import MOST
+from codax.entropy.ranks import WHOLE
 from codax.evaluation.metrics import psnr
 from codax.evaluation.ssimulacra2 import ssimulacra2
 from codax.face.codec import Codec
@@ -26,10 +29,8 @@ from codax.train.pictures import find_pictures
 from codax.zoo.cards import find_card
 from codax.zoo.weights import read_checkpoint
 
-MOST, SIDE = 80, 512
+COUNTED, SIDE = 80, 512
 """Pictures of DATA that are counted, and the side of the part of each."""
-FOLDS = (1, 2, 4)
-WHOLE = 4096
 
 
 def opened(folder: Path) -> list[np.ndarray]:
@@ -46,11 +47,10 @@ def of_one_grain(name: str) -> Codec:
 
 def digits(codec: Codec, tokens: np.ndarray, grain: int, place: int) -> np.ndarray:
     """The level of each number of tokens, integers[... numbers]."""
-    name = ("coarse", "medium", "fine")[grain]
-    every = getattr(codec.model.g_a, f"factors_{name}")[...]
+    every = getattr(codec.model.g_a, f"factors_{NAMES[grain]}")[...]
     factors = np.asarray(every[place]).astype(int)
     factors = factors[factors > 0]
-    ends = np.append(factors[1:], WHOLE)
+    ends = np.append(factors[1:], MOST + 1)
     return tokens[..., None] % ends // factors
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     for quality in sorted({*shown, near}):
         size, db, score, tokens = row(codec, pictures, quality)
         tokenise = jax.jit(lambda x, at=quality: codec.tokens(x, at))
-        seen = [np.asarray(tokenise(p[None]))[0] for p in data[:MOST]]
+        seen = [np.asarray(tokenise(p[None]))[0] for p in data[:COUNTED]]
         tables = counted(codec, seen)
         coded = np.mean([coded_bytes(codec, tables, t) for t in tokens])
         print(

@@ -19,25 +19,15 @@ from PIL import Image
 
 import codax
 from codax.errors import CodaxError
+from codax.train.loss import clear, grounds
 
-REACH = 16
 BLOCK = 8
-SMOOTH = 2
-
-
-def clear(wrong: np.ndarray) -> np.ndarray:
-    """Where nothing wrong lies within reach, bool[H W] of bool[H W]."""
-    padded = np.pad(wrong, ((REACH + 1, REACH), (REACH + 1, REACH))).astype(np.int64)
-    total = padded.cumsum(0).cumsum(1)
-    side = 2 * REACH + 1
-    below, above = total[side:], total[:-side]
-    count = below[:, side:] - below[:, :-side] - above[:, side:] + above[:, :-side]
-    return count == 0
 
 
 def white(picture: np.ndarray, found: np.ndarray) -> str:
     """What became of white ground; both uint8[H W 3]."""
-    samples = found[clear((picture < 255).any(-1))]
+    coloured = (picture < 255).any(-1).astype(np.float32)
+    samples = found[np.asarray(clear(coloured[None]))[0]]
     if not samples.size:
         return "no white"
     return f"white {np.mean(samples >= 254):.2%}, lowest {samples.min()}"
@@ -45,11 +35,7 @@ def white(picture: np.ndarray, found: np.ndarray) -> str:
 
 def grid(picture: np.ndarray, found: np.ndarray) -> str:
     """What became of smooth ground; both uint8[H W 3]."""
-    steps = [np.abs(np.diff(picture.astype(int), axis=axis)).max(-1) for axis in (0, 1)]
-    rough = np.zeros(picture.shape[:2], bool)
-    rough[1:] |= steps[0] > SMOOTH
-    rough[:, 1:] |= steps[1] > SMOOTH
-    smooth = clear(rough)
+    smooth = np.asarray(grounds(picture[None].astype(np.float32)))[0, ..., 0]
     on, off = [], []
     for axis in (0, 1):
         own = np.abs(np.diff(found.astype(int), axis=axis)).mean(-1)

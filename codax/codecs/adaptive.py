@@ -32,10 +32,10 @@ from flax import nnx
 
 from codax.codecs.autoencoder import BLOCKS, SIDE_HALO
 from codax.codecs.hyper import HYPER_STEPS, STEP_HALO, HyperConfig, HyperPrior
+from codax.codecs.plain import Plain
 from codax.codecs.quadtree import quarter_mask
 from codax.coding.masks import channels
 from codax.coding.order import Network, Step
-from codax.coding.rate import rate
 from codax.entropy.domain import LatentDomain
 from codax.entropy.exact import ExactDense, straight_through_round
 from codax.entropy.heads import odds_bias, odds_index, scale_bias
@@ -351,12 +351,10 @@ class AdaptivePrior(HyperPrior):
         return (self.domain.index(raw + bias, quality, exact=exact),)
 
 
-class AdaptiveNetworks(nnx.Module):
+class AdaptiveNetworks(Plain):
     """The networks; what they do is what those of `Autoencoder` do."""
 
     synthesis_reads = ("y", "tail", "kind", "which")
-    adapts = False
-    counts = False
     has_side = True
 
     def __init__(self, config: AdaptiveConfig, *, rngs: nnx.Rngs):
@@ -391,18 +389,6 @@ class AdaptiveNetworks(nnx.Module):
         # The hyper-analysis takes latents in steps.
         base = self.rates.gain(quality.astype(jnp.float32))[:, None, None, None]
         return found | {"z": self.h_a(found.pop("common") * base, quality)}
-
-    def forward(
-        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
-    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
-        """What training pays for pictures; see `Autoencoder.forward`."""
-        latents = self.analysis(x, quality)
-        bits, decoded = rate(self.prior, latents, quality, key, exact=exact)
-        return bits, self.synthesis(decoded, quality), {}
-
-    def adapt(self, pictures: np.ndarray, stage: str) -> dict[str, float]:
-        """Nothing is fitted once training has begun."""
-        return {}
 
     def synthesis(
         self,

@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from codax.codecs.plain import Plain
 from codax.coding.order import Step
-from codax.coding.rate import rate
 from codax.entropy.grain_codes import (
     COMPONENTS,
     LEVELS,
@@ -316,7 +316,7 @@ class GranularPrior(nnx.Module):
         """Nothing to set: tables say nothing."""
 
 
-class Granular(nnx.Module):
+class Granular(Plain):
     """The codec: tokens of three grains, and a network that decodes.
 
     Attributes:
@@ -327,8 +327,6 @@ class Granular(nnx.Module):
 
     synthesis_reads = ("grain", *NAMES)
     analysis_halo = 0
-    adapts = False
-    counts = False
     rates = RateRange(low=0.005, high=0.02)
     """Of the loss; the rate is what it is."""
 
@@ -412,14 +410,6 @@ class Granular(nnx.Module):
         }
         found = {n: part.astype(jnp.float32) for n, part in parts.items()}
         return self.g_s(found, extent)
-
-    def forward(
-        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
-    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
-        """What training pays for pictures; see `Autoencoder.forward`."""
-        found = self.analysis(x, quality)
-        bits, decoded = rate(self.prior, found, quality, key, exact=exact)
-        return bits, self.synthesis(decoded, quality), {}
 
 
 def granular(config: GranularConfig, *, rngs: nnx.Rngs) -> Granular:

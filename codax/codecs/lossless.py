@@ -43,9 +43,9 @@ from codax.codecs.bands import (
     neighbourhood,
     scale_index,
 )
+from codax.codecs.plain import Plain
 from codax.coding.masks import Mask, checkerboard
 from codax.coding.order import Step
-from codax.coding.rate import rate
 from codax.coding.reversible import GROUPS, JOIN, WHOLE, from_bands, to_bands
 from codax.entropy.densities import GridShape
 from codax.entropy.exact import check_module
@@ -325,7 +325,7 @@ class LosslessPrior(nnx.Module):
                     getattr(self, f"{name}_heads{k}").set_index(phases)
 
 
-class Lossless(nnx.Module):
+class Lossless(Plain):
     """The codec: the integer wavelet around the prior.
 
     Attributes:
@@ -335,8 +335,6 @@ class Lossless(nnx.Module):
     """
 
     analysis_halo = synthesis_halo = 0
-    adapts = False
-    counts = False
     rates = RateRange(low=1.0, high=2.0)
     """Any will do: there is no distortion to weigh."""
 
@@ -379,14 +377,6 @@ class Lossless(nnx.Module):
             n: jax.lax.stop_gradient(v).astype(jnp.int32) for n, v in latents.items()
         }
         return from_bands(bands, height, width, MIDDLE).astype(jnp.float32)
-
-    def forward(
-        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
-    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
-        """See `Autoencoder.forward`."""
-        bands = self.analysis(x, quality)
-        bits, decoded = rate(self.prior, bands, quality, key, exact=exact)
-        return bits, self.synthesis(decoded, quality), {}
 
 
 def lossless(config: LosslessConfig, *, rngs: nnx.Rngs) -> Lossless:

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from codax.codecs.residual import ResidualNetworks, price_of_bits
+from codax.codecs.residual import ResidualNetworks
+from codax.codecs.residual_config import check_quarters, price_of_bits
 from codax.entropy.quantisers import Layer
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
@@ -65,11 +66,7 @@ class McquicConfig:
                     f"{name}: got {value}, expected {len(SHAPES)} from 1, one for each "
                     "level"
                 )
-        if self.transforms.front != "space-to-depth":
-            raise ConfigError(
-                f"transforms.front: got {self.transforms.front!r}, expected "
-                "'space-to-depth', since level 1/8 starts from the pixels of quarters"
-            )
+        check_quarters(self.transforms)
 
     @property
     def span(self) -> int:
@@ -104,9 +101,7 @@ class McquicConfig:
     def worth(self, layer: int) -> float:
         """What a bit of a book is worth, in squared latent steps."""
         share = layer // self.books / (sum(self.stages) - 1)
-        return price_of_bits(
-            self.transforms, self.dear ** (1 - share) * self.cheap**share
-        )
+        return price_of_bits(self.transforms, self.dear, self.cheap, share)
 
 
 def mcquic(config: McquicConfig, *, rngs: nnx.Rngs) -> ResidualNetworks:

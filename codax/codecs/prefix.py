@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from codax.codecs.residual import ResidualNetworks, price_of_bits
+from codax.codecs.residual import ResidualNetworks
+from codax.codecs.residual_config import price_of_bits
 from codax.entropy.quantisers import Layer
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
@@ -90,9 +91,7 @@ class PrefixConfig:
     def worth(self, layer: int) -> float:
         """What a bit of a token is worth, in squared latent steps."""
         share = layer / (self.length - 1)
-        return price_of_bits(
-            self.transforms, self.dear ** (1 - share) * self.cheap**share
-        )
+        return price_of_bits(self.transforms, self.dear, self.cheap, share)
 
 
 def prefix(config: PrefixConfig, *, rngs: nnx.Rngs) -> ResidualNetworks:

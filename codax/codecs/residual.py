@@ -24,7 +24,6 @@ several scales, prices and contexts are this project's.
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ import numpy as np
 from flax import nnx
 
 from codax.codecs.autoencoder import Autoencoder
+from codax.codecs.residual_config import ResidualConfig
 from codax.coding.masks import channels
 from codax.coding.order import Step, layer_count, layers_at
 from codax.coding.rate import rate
@@ -41,11 +41,10 @@ from codax.entropy.quantisers import Layer, ResidualQuantiser
 from codax.entropy.training import IndexSource, Source
 from codax.files.container import quality_of_layers
 from codax.transforms.arrays import depth_to_space, space_to_depth
-from codax.transforms.autoencoder import TransformWidths
-from codax.transforms.klt import block_order
+from codax.transforms.klt import block_order, leading
 from codax.transforms.rates import MIDDLE_QUALITY
 
-__all__ = ["ResidualConfig", "ResidualNetworks", "ResidualPrior", "price_of_bits"]
+__all__ = ["ResidualNetworks", "ResidualPrior"]
 
 COMMITMENT = 0.25
 """Weight of the commitment beside the distortion."""
@@ -53,38 +52,6 @@ START_VECTORS = 60_000
 """Views that a layer's codes start from."""
 STEP_HALO = 4
 BATCH = 16
-
-
-class ResidualConfig(Protocol):
-    """What the configuration of such a codec says."""
-
-    @property
-    def transforms(self) -> TransformWidths:
-        """Widths of the transforms."""
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers of the quantiser, never shallower than the one before."""
-
-    @property
-    def groups(self) -> int:
-        """Layers in a row that share the components of one residual among them."""
-
-    @property
-    def span(self) -> int:
-        """Side of the square that a vector stands for, in cells of 16x16: 1, 2 or 4."""
-
-    @property
-    def components(self) -> int:
-        """Of y, how many of each cell a vector has."""
-
-    def worth(self, layer: int) -> float:
-        """What a bit of a layer is worth, in squared latent steps."""
-
-
-def price_of_bits(transforms: TransformWidths, levels: float) -> float:
-    """Squared pixel levels that a bit is worth, in squared latent steps."""
-    return levels * float(transforms.rates.gain(MIDDLE_QUALITY)) ** 2
 
 
 def depths_of(layers: tuple[Layer, ...]) -> tuple[int, ...]:
@@ -363,8 +330,8 @@ class ResidualNetworks(Autoencoder):
     def _basis(self, number: int, left: np.ndarray) -> np.ndarray:
         """Where a layer sees most of the residual: columns by falling energy."""
         inner = self._views_of(self.config.layers[number], left)
-        vectors = np.linalg.eigh(inner.T.astype(np.float64) @ inner)[1]
-        return vectors[:, ::-1].astype(np.float32)
+        square = inner.T.astype(np.float64) @ inner
+        return leading(square, len(square))[0].astype(np.float32)
 
     def _start_layer(self, number: int, left: np.ndarray, basis: np.ndarray) -> None:
         """Sets a layer's views to its share of a basis, and its codes."""

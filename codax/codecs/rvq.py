@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from codax.codecs.residual import ResidualNetworks, price_of_bits
+from codax.codecs.residual import ResidualNetworks
+from codax.codecs.residual_config import check_quarters, price_of_bits
 from codax.entropy.quantisers import Layer
 from codax.errors import ConfigError
 from codax.transforms.autoencoder import TransformWidths
@@ -58,11 +59,7 @@ class RvqConfig:
                 f"layers: got {self.coarse} coarse and {self.fine} fine, expected at "
                 "least 1 of each"
             )
-        if self.transforms.front != "space-to-depth":
-            raise ConfigError(
-                f"transforms.front: got {self.transforms.front!r}, expected "
-                "'space-to-depth', since fine layers start from the pixels of quarters"
-            )
+        check_quarters(self.transforms)
 
     @property
     def span(self) -> int:
@@ -91,9 +88,7 @@ class RvqConfig:
     def worth(self, layer: int) -> float:
         """What a bit of a layer is worth, in squared latent steps."""
         share = layer / (self.coarse + self.fine - 1)
-        return price_of_bits(
-            self.transforms, self.dear ** (1 - share) * self.cheap**share
-        )
+        return price_of_bits(self.transforms, self.dear, self.cheap, share)
 
 
 def rvq(config: RvqConfig, *, rngs: nnx.Rngs) -> ResidualNetworks:

@@ -38,9 +38,9 @@ from codax.codecs.bands import (
     neighbourhood,
     scale_index,
 )
+from codax.codecs.plain import Plain
 from codax.coding.masks import channels
 from codax.coding.order import Step
-from codax.coding.rate import rate
 from codax.entropy.densities import GridShape
 from codax.entropy.exact import check_module
 from codax.entropy.training import GridSource, Source
@@ -49,13 +49,12 @@ from codax.errors import ConfigError
 from codax.transforms import packets
 from codax.transforms.arrays import depth_to_space, space_to_depth
 from codax.transforms.autoencoder import Blocks
+from codax.transforms.klt import leading
 from codax.transforms.layers import Dense, Fixed, pointwise
 from codax.transforms.rates import RateRange
 
 __all__ = ["Walloc", "WallocConfig", "WallocPrior", "walloc"]
 
-LARGEST = 127
-"""Latents lie in +-127."""
 LINES = ((64.0, 1.0), (64.0, 0.5), (124.0, 0.25))
 """The companding: lengths in latent steps and slopes of its lines, which end at 127."""
 BITS = 14
@@ -283,7 +282,7 @@ class WallocPrior(nnx.Module):
             getattr(self, f"{step.name}_heads").set_index(index)
 
 
-class Walloc(nnx.Module):
+class Walloc(Plain):
     """The codec: whole numbers around the prior, and a network that decodes.
 
     Attributes:
@@ -297,8 +296,6 @@ class Walloc(nnx.Module):
 
     synthesis_reads = ("y",)
     analysis_halo = 4
-    adapts = False
-    counts = False
     rates = RateRange(low=0.005, high=0.05)
     """Of the loss: rate and distortion are of different networks, which it weighs."""
 
@@ -324,7 +321,7 @@ class Walloc(nnx.Module):
         norms = packets.synthesis_norms()
         scaled = (bands * norms).astype(np.float32)
         square = (scaled.T @ scaled).astype(np.float64)
-        vectors = np.linalg.eigh(square)[1][:, ::-1][:, : self.latent_channels]
+        vectors, _ = leading(square, self.latent_channels)
         self.g_a.fit(vectors * norms[:, None] / self.step)
         analyse = jax.jit(self.g_a)
         latents = np.concatenate([np.asarray(analyse(part)) for part in parts])
@@ -346,14 +343,6 @@ class Walloc(nnx.Module):
     ) -> jax.Array:
         """Pictures float32[N 16h 16w 3] of latents by quarters of cells."""
         return self.g_s(depth_to_space(latents["y"], 2), extent)
-
-    def forward(
-        self, x: jax.Array, quality: jax.Array, key: jax.Array | None, *, exact: bool
-    ) -> tuple[dict[str, jax.Array], jax.Array, dict[str, jax.Array]]:
-        """What training pays for pictures; see `Autoencoder.forward`."""
-        latents = self.analysis(x, quality)
-        bits, decoded = rate(self.prior, latents, quality, key, exact=exact)
-        return bits, self.synthesis(decoded, quality), {}
 
 
 def walloc(config: WallocConfig, *, rngs: nnx.Rngs) -> Walloc:

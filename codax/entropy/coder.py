@@ -80,6 +80,11 @@ class TableSet:
             )
 
     @classmethod
+    def from_zero(cls, tables: Sequence[np.ndarray]) -> TableSet:
+        """Tables of symbols from 0 on; the escape last."""
+        return cls(tables, [0] * len(tables))
+
+    @classmethod
     def centred(cls, tables: Sequence[np.ndarray]) -> TableSet:
         """Tables of symbols around 0, an odd number of each; the escape last."""
         return cls(tables, [-(table.size - 2) // 2 for table in tables])

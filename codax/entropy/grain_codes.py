@@ -14,6 +14,7 @@ import numpy as np
 
 from codax.entropy.product_codes import FAR, codes_of, fit_levels, sizes_of
 from codax.transforms.arrays import space_to_depth
+from codax.transforms.klt import leading
 
 __all__ = ["COMPONENTS", "LEVELS", "MOST", "GrainCodes", "fit_grain"]
 
@@ -113,7 +114,7 @@ def _vectors(groups: np.ndarray, side: int, places: int) -> list[np.ndarray]:
 def _components(values: np.ndarray, count: int) -> np.ndarray:
     """The vectors of most variance, in columns, of rows [n size]."""
     square = (values.T @ values / len(values)).astype(np.float64)
-    return np.linalg.eigh(square)[1][:, ::-1][:, :count]
+    return leading(square, count)[0]
 
 
 def _order(side: int) -> np.ndarray:

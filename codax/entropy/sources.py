@@ -217,8 +217,7 @@ class BinarySymbols:
 
     def load(self, packed):
         """See `SymbolSource`."""
-        parts = stored_tables(packed, self.tables)
-        return [TableSet(parts, [0] * len(parts))]
+        return [TableSet.from_zero(stored_tables(packed, self.tables))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,8 +313,7 @@ class IndexSymbols:
 
     def load(self, packed):
         """See `SymbolSource`."""
-        parts = stored_tables(packed, self.tables)
-        return [TableSet(parts, [0] * len(parts))]
+        return [TableSet.from_zero(stored_tables(packed, self.tables))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,8 +344,7 @@ class RankSymbols:
 
     def load(self, packed):
         """See `SymbolSource`."""
-        parts = stored_tables(packed, self.tables)
-        return [TableSet(parts, [0] * len(parts))]
+        return [TableSet.from_zero(stored_tables(packed, self.tables))]
 
 
 KINDS: dict[str, type[Any]] = {

@@ -359,7 +359,7 @@ class Codec:
 
     def _told(self, quality: Any, batch: jax.Array) -> jax.Array:
         """What networks are told at qualities 0..100, as files have it."""
-        from codax.face.qualities import batch_steps
+        from codax.face.batches import batch_steps
 
         steps, trellis = batch_steps(quality, batch), self.coder.trellis
         return steps if trellis is None else trellis.told(steps)

@@ -36,8 +36,7 @@ def token_cell(coder: SampleCoder) -> int:
         UnsupportedError: the codec has no tokens.
     """
     vocabulary(coder)
-    # Tokens of grains are of cells of 16x16.
-    return round(CELL / coder.order.strides.get("y", 1.0))
+    return round(CELL / coder.order.strides[coder.runtime.synthesis_reads[0]])
 
 
 def file_tokens(coder: SampleCoder, data: bytes) -> np.ndarray:

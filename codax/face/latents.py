@@ -17,6 +17,7 @@ import numpy as np
 from codax.coding.order import CELL
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError
+from codax.face.batches import check_pictures, whole_cells
 from codax.face.file_latents import LARGEST, channels
 
 __all__ = ["from_latents", "latents"]
@@ -38,8 +39,7 @@ def latents(coder: SampleCoder, images: Any) -> jax.Array:
         ConfigError: another shape or type.
     """
     channels(coder)
-    if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
+    check_pictures(images)
     if images.dtype not in (jnp.uint8, jnp.float32):
         raise ConfigError(f"images: got {images.dtype}, expected uint8 or float32")
     return coder.networks().compiled("latents", _latents)(images)
@@ -79,9 +79,7 @@ def from_latents(coder: SampleCoder, latents: Any) -> jax.Array:
 
 
 def _latents(model: Any, images: jax.Array) -> jax.Array:
-    missing = [(0, -side % CELL) for side in images.shape[1:3]]
-    x = jnp.pad(images, ((0, 0), *missing, (0, 0)), mode="edge")
-    return model.g_a(x.astype(jnp.float32)).astype(jnp.int8)
+    return model.g_a(whole_cells(images, CELL)).astype(jnp.int8)
 
 
 def _pictures(model: Any, latents: jax.Array) -> jax.Array:

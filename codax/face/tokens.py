@@ -31,6 +31,7 @@ import numpy as np
 from codax.coding.order import extent, layer_count, layers_at
 from codax.coding.samples import SampleCoder
 from codax.errors import ConfigError
+from codax.face.batches import check_pictures, whole_cells
 from codax.face.encoding import half_steps
 from codax.face.file_tokens import token_cell, vocabulary
 from codax.files import container
@@ -54,14 +55,9 @@ def tokens(coder: SampleCoder, images: Any, quality: float | None = None) -> jax
         ConfigError: another shape, or a quality that the codec does not have.
     """
     vocabulary(coder)
-    if len(images.shape) != 4 or images.shape[-1] != 3 or 0 in images.shape:
-        raise ConfigError(f"images: got shape {images.shape}, expected [N H W 3]")
+    check_pictures(images)
     at = _half_steps(coder, quality)
-    height, width = images.shape[1:3]
-    missing = [(0, -side % token_cell(coder)) for side in (height, width)]
-    x = jnp.asarray(images).astype(jnp.float32)
-    x = jnp.pad(x, ((0, 0), *missing, (0, 0)), mode="edge")
-    own = _extent(height, width)
+    x, own = whole_cells(images, token_cell(coder)), _extent(*images.shape[1:3])
     found = coder.networks().model.tokens(x, _whole(images, at), own)
     used = layers_at(at, layer_count(coder.order))
     return found[..., : coder.networks().token_counts[used - 1]]

@@ -14,6 +14,7 @@ __all__ = [
     "DISTORTIONS",
     "MS_SSIM_FACTOR",
     "Distortion",
+    "clear",
     "distortion_of",
     "grounds",
     "rate_distortion",
@@ -38,12 +39,17 @@ def grounds(x: jax.Array) -> jax.Array:
         edges = [(0, 0)] * 3
         edges[axis] = (1, 0)
         rough = jnp.maximum(rough, jnp.pad(step.astype(jnp.float32), edges))
+    return clear(rough)[..., None]
+
+
+def clear(wrong: jax.Array) -> jax.Array:
+    """Where nothing lies within reach, bool[N H W] of float32[N H W], 0 for nothing."""
     side = 2 * GROUND_REACH + 1
     for window in ((1, side, 1), (1, 1, side)):
-        rough = jax.lax.reduce_window(
-            rough, 0.0, jax.lax.max, window, (1, 1, 1), "SAME"
+        wrong = jax.lax.reduce_window(
+            wrong, 0.0, jax.lax.max, window, (1, 1, 1), "SAME"
         )
-    return (rough == 0.0)[..., None]
+    return wrong == 0.0
 
 
 def _mse(x: jax.Array, out: jax.Array) -> jax.Array:

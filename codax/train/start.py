@@ -20,9 +20,8 @@ __all__ = ["adapting_crops", "sample_crops", "start_networks"]
 PART = 512
 """Crops that are cut at once."""
 ADAPT_CROPS, ADAPT_SIDE, END_CROPS = 128, 256, 512
-"""Crops that networks adapt to in a run, their side, and at the end of a phase."""
-MOST_CROPS = 512
-"""Of which 256x256 pixels take 400 MB."""
+"""Crops that networks adapt to in a run, their side, and at the end of a phase: as
+many as there ever are, they take 400 MB."""
 
 
 def sample_crops(resident: ResidentSet, count: int, side: int, seed: int) -> np.ndarray:
@@ -57,8 +56,7 @@ def adapting_crops(
         span: side of a token's square in cells of 16x16 pixels: with large ones a crop
             has few tokens, so that there are more crops.
     """
-    count = END_CROPS if stage == "end" else ADAPT_CROPS
-    count = max(count, min(count * span**2, MOST_CROPS))
+    count = END_CROPS if stage == "end" else min(ADAPT_CROPS * span**2, END_CROPS)
     return sample_crops(resident, count, ADAPT_SIDE, seed)
 
 

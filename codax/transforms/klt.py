@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["block_order", "fit_groups", "fit_klt"]
+__all__ = ["block_order", "fit_groups", "fit_klt", "leading"]
 
 
 def block_order() -> np.ndarray:
@@ -43,7 +43,7 @@ def fit_klt(blocks: np.ndarray, components: int) -> tuple[np.ndarray, ...]:
     covariance = np.zeros_like(raw)
     for v in variants:
         covariance += raw[np.ix_(v.ravel(), v.ravel())] / len(variants)
-    vectors, std = _leading(covariance, components)
+    vectors, std = leading(covariance, components)
     return (
         colour.astype(np.float32),
         vectors.astype(np.float32),
@@ -51,7 +51,7 @@ def fit_klt(blocks: np.ndarray, components: int) -> tuple[np.ndarray, ...]:
     )
 
 
-def _leading(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def leading(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The eigenvectors of most variance, in columns, and standard deviations."""
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
@@ -77,7 +77,7 @@ def fit_groups(
         own = values[:, group]
         raw = (own.T @ own / len(own)).astype(np.float64)
         column = np.zeros((values.shape[1], count))
-        column[group], std = _leading(raw, count)
+        column[group], std = leading(raw, count)
         columns.append(column)
         deviations.append(std)
     matrix, stds = np.concatenate(columns, 1), np.concatenate(deviations)
